@@ -1,0 +1,51 @@
+import { promisify } from 'node:util';
+import koffi from 'koffi';
+import { EngineError } from '../engine.js';
+import type { Ggml, Pointer } from './bindings.js';
+import type { GgmlDevice } from './devices.js';
+
+const setThreadsPrototype = koffi.proto('void (void* backend, int threads)');
+
+/** A stream of computation on one device. */
+export class Backend implements Disposable {
+  readonly #pointer: Pointer;
+  readonly #computeAsync: (backend: Pointer, graph: Pointer) => Promise<number>;
+
+  constructor(
+    private readonly ggml: Ggml,
+    readonly device: GgmlDevice,
+    threads: number,
+  ) {
+    const pointer = ggml.newBackend(device.pointer, null);
+    if (!pointer) throw new EngineError(`cannot use ${device.name}: its driver refused`);
+    this.#pointer = pointer;
+    this.#computeAsync = promisify(ggml.compute.async);
+    const setThreads = ggml.procedure(
+      ggml.deviceRegistry(device.pointer),
+      'ggml_backend_set_n_threads',
+    );
+    if (setThreads) koffi.call(setThreads, setThreadsPrototype, pointer, threads);
+  }
+
+  /** Computes a graph off the event loop. @throws EngineError when the device fails. */
+  async compute(graph: Pointer): Promise<void> {
+    const status = await this.#computeAsync(this.#pointer, graph);
+    if (status !== 0) throw this.#failure(status);
+  }
+
+  /** Computes a graph at once; for graphs too small to be worth another thread. */
+  computeNow(graph: Pointer): void {
+    const status = this.ggml.compute(this.#pointer, graph);
+    if (status !== 0) throw this.#failure(status);
+  }
+
+  [Symbol.dispose](): void {
+    this.ggml.freeBackend(this.#pointer);
+  }
+
+  /** Values of enum ggml_status. */
+  #failure(status: number): EngineError {
+    const cause = status === -2 ? 'out of memory' : `status ${status}`;
+    return new EngineError(`${this.device.name} failed to compute a step: ${cause}`);
+  }
+}

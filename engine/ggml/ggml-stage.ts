@@ -1,0 +1,197 @@
+import { architectureOf } from '../../model/architectures/registry.js';
+import { headTensor, type Shard } from '../../model/shard.js';
+import { checkBatch, recentTokens, type BatchLimits } from '../batch.js';
+import {
+  EngineError,
+  type Batch,
+  type Stage,
+  type StageMemory,
+  type StageOptions,
+} from '../engine.js';
+import { chooseToken, isGreedy } from '../sampling/sampler.js';
+import { Backend } from './backend.js';
+import type { Ggml } from './bindings.js';
+import type { GgmlDevice } from './devices.js';
+import { EmbeddingGraph } from './embedding-graph.js';
+import { GraphCache } from './graph-cache.js';
+import { KvCache } from './kv-cache.js';
+import type { HeadOutput, StageParts, StepGraph } from './step-graph.js';
+import { Weights } from './weights.js';
+
+/** Embedding graphs to keep: decoding uses one size, verification and prefill a few. */
+const embeddingGraphs = 16;
+
+/** Output rows that scratch memory is reserved for; more are possible and make it grow. */
+const reservedOutputs = 16;
+
+/** Devices and threads that stages of an engine share. */
+export interface GgmlContext {
+  readonly ggml: Ggml;
+  readonly device: GgmlDevice;
+  readonly cpu: GgmlDevice;
+  readonly threads: number;
+}
+
+/** A shard loaded into ggml buffers. */
+export class GgmlStage implements Stage {
+  readonly #backend: Backend;
+  readonly #cpuBackend: Backend;
+  readonly #graphs: GraphCache;
+  readonly #embeddings = new Map<number, EmbeddingGraph>();
+
+  private constructor(
+    private readonly context: GgmlContext,
+    private readonly parts: StageParts,
+    private readonly limits: BatchLimits,
+  ) {
+    this.#backend = new Backend(context.ggml, context.device, context.threads);
+    this.#cpuBackend = new Backend(context.ggml, context.cpu, 1);
+    this.#graphs = new GraphCache(context.ggml, context.device, parts);
+  }
+
+  /** Loads weights and reserves all memory. @throws ModelError, EngineError */
+  static async load(context: GgmlContext, options: StageOptions): Promise<GgmlStage> {
+    const { ggml, device, cpu } = context;
+    const { source, shard, cells, maxBatchTokens } = options;
+    const architecture = architectureOf(source);
+    const sizes = architecture.hyperparameters(source);
+    const headName = headTensor(source.tensors).replace(/\.weight$/, '');
+    const limits = { vocabulary: sizes.vocabulary, cells, maxBatchTokens };
+    const kv = new KvCache(ggml, device.bufferType, sizes, shard, cells, options.kvType);
+    let weights: Weights | undefined;
+    let stage: GgmlStage | undefined;
+    try {
+      weights = await Weights.load(ggml, source, shard, device, cpu, options.onProgress);
+      const parts = { architecture, sizes, shard, weights, kv, headName };
+      stage = new GgmlStage(context, parts, limits);
+      stage.#reserve();
+      return stage;
+    } catch (error) {
+      if (stage) stage.#disposeGraphs();
+      weights?.[Symbol.dispose]();
+      kv[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get shard(): Shard {
+    return this.parts.shard;
+  }
+
+  get hiddenSize(): number {
+    return this.parts.sizes.hiddenSize;
+  }
+
+  get memory(): StageMemory {
+    return {
+      weights: this.parts.weights.bytes,
+      kv: this.parts.kv.bytes,
+      compute: this.#graphs.bytes,
+    };
+  }
+
+  async forward(batch: Batch, hidden: Float32Array, output: Float32Array): Promise<Int32Array> {
+    if (!this.shard.head) {
+      const graph = await this.#compute(batch, hidden, 'none');
+      graph.getResult(this.#rows(output, batch));
+      return new Int32Array(0);
+    }
+    if (batch.outputs.length === 0) {
+      await this.#compute(batch, hidden, 'none');
+      return new Int32Array(0);
+    }
+    if (!isGreedy(batch.sampling)) return this.#sample(batch, await this.logits(batch, hidden));
+    const graph = await this.#compute(batch, hidden, 'argmax');
+    const chosen = new Int32Array(batch.outputs.length);
+    graph.getResult(chosen);
+    return chosen;
+  }
+
+  async logits(batch: Batch, hidden: Float32Array): Promise<Float32Array> {
+    if (!this.shard.head) throw new EngineError('this shard has no head');
+    const graph = await this.#compute(batch, hidden, 'logits');
+    const logits = new Float32Array(batch.outputs.length * this.limits.vocabulary);
+    graph.getResult(logits);
+    return logits;
+  }
+
+  copyCells(from: number, to: number, count: number): void {
+    this.parts.kv.copyCells(from, to, count);
+  }
+
+  dispose(): void {
+    this.#disposeGraphs();
+    this.parts.weights[Symbol.dispose]();
+    this.parts.kv[Symbol.dispose]();
+  }
+
+  async #compute(batch: Batch, hidden: Float32Array, head: HeadOutput): Promise<StepGraph> {
+    checkBatch(batch, this.limits);
+    const graph = this.#graphs.get({
+      tokens: batch.tokens.length,
+      outputs: head === 'none' ? 0 : batch.outputs.length,
+      windowStart: batch.windowStart,
+      windowLength: batch.windowLength,
+      head,
+    });
+    graph.setInputs(batch, this.shard.embedding ? this.#embed(batch) : this.#rows(hidden, batch));
+    await this.#backend.compute(graph.graph);
+    return graph;
+  }
+
+  #embed(batch: Batch): Float32Array {
+    const { ggml } = this.context;
+    const tokens = batch.tokens.length;
+    let graph = this.#embeddings.get(tokens);
+    if (!graph) {
+      if (this.#embeddings.size >= embeddingGraphs) this.#disposeEmbeddings();
+      graph = new EmbeddingGraph(ggml, this.#cpuBackend, this.parts.weights.embedding, tokens);
+      this.#embeddings.set(tokens, graph);
+    }
+    const hidden = new Float32Array(tokens * this.hiddenSize);
+    graph.lookUp(batch.tokens, hidden);
+    return hidden;
+  }
+
+  /** The part of a caller's buffer that holds this batch's rows. */
+  #rows(buffer: Float32Array, batch: Batch): Float32Array {
+    const values = batch.tokens.length * this.hiddenSize;
+    if (buffer.length < values)
+      throw new EngineError(`${buffer.length} hidden values for a step that needs ${values}`);
+    return buffer.subarray(0, values);
+  }
+
+  #sample(batch: Batch, logits: Float32Array): Int32Array {
+    const { vocabulary } = this.limits;
+    return batch.outputs.map((row, i) =>
+      chooseToken(
+        logits.subarray(i * vocabulary, (i + 1) * vocabulary),
+        batch.sampling,
+        batch.positions[row] ?? 0,
+        recentTokens(batch, row),
+      ),
+    );
+  }
+
+  /** Scratch memory for the largest prefill chunk and for a verification step, so that it never has to grow. */
+  #reserve(): void {
+    const { cells, maxBatchTokens } = this.limits;
+    const head = this.shard.head ? 'logits' : 'none';
+    const window = { windowStart: 0, windowLength: cells, head } as const;
+    this.#graphs.reserve({ ...window, tokens: maxBatchTokens, outputs: 1 });
+    const outputs = Math.min(reservedOutputs, maxBatchTokens);
+    this.#graphs.reserve({ ...window, tokens: outputs, outputs });
+  }
+
+  #disposeEmbeddings(): void {
+    for (const graph of this.#embeddings.values()) graph[Symbol.dispose]();
+    this.#embeddings.clear();
+  }
+
+  #disposeGraphs(): void {
+    this.#disposeEmbeddings();
+    this.#graphs[Symbol.dispose]();
+    this.#backend[Symbol.dispose]();
+    this.#cpuBackend[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,210 @@
+import type { FileHandle } from 'node:fs/promises';
+import { ModelError } from '../errors.js';
+import type { MetadataValue, TensorInfo } from '../tensor-source.js';
+import { tensorBytes, tensorTypes } from './tensor-types.js';
+
+/** Where a tensor's data begins within its file. */
+export interface PlacedTensor extends TensorInfo {
+  readonly offset: number;
+}
+
+/** Everything in a GGUF file before the tensor data. */
+export interface GgufHeader {
+  readonly metadata: Map<string, MetadataValue>;
+  readonly tensors: readonly PlacedTensor[];
+  /** Bytes that the file must have for all its tensors. */
+  readonly expectedBytes: number;
+}
+
+/** Bounds on what a sane file holds, checked before anything is allocated. */
+const maxStringBytes = 64 << 20;
+const maxArrayLength = 1 << 24;
+const maxEntries = 1 << 20;
+const readAhead = 1 << 20;
+
+/** Value types of GGUF metadata. */
+const enum ValueType {
+  uint8,
+  int8,
+  uint16,
+  int16,
+  uint32,
+  int32,
+  float32,
+  bool,
+  string,
+  array,
+  uint64,
+  int64,
+  float64,
+}
+
+/**
+ * Reads metadata and tensor table (GGUF versions 2 and 3, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md).
+ * @throws ModelError when the file is no GGUF, is cut short or is damaged.
+ */
+export async function readHeader(file: FileHandle, path: string): Promise<GgufHeader> {
+  const reader = new HeaderReader(file, path);
+  await reader.magicAndVersion();
+  const tensorCount = await reader.count('tensors', maxEntries);
+  const metadataCount = await reader.count('metadata entries', maxEntries);
+  const metadata = new Map<string, MetadataValue>();
+  for (let i = 0; i < metadataCount; i++) {
+    const key = await reader.string();
+    metadata.set(key, await reader.value(await reader.u32()));
+  }
+  const table: PlacedTensor[] = [];
+  for (let i = 0; i < tensorCount; i++) table.push(await reader.tensor());
+  return placeData(metadata, table, reader.position, path);
+}
+
+function placeData(
+  metadata: Map<string, MetadataValue>,
+  table: readonly PlacedTensor[],
+  headerBytes: number,
+  path: string,
+): GgufHeader {
+  const alignment = metadata.get('general.alignment') ?? 32;
+  if (typeof alignment !== 'number' || alignment <= 0 || alignment % 8 !== 0)
+    throw new ModelError(`${path} is damaged: its alignment is ${String(alignment)}`);
+  const dataStart = Math.ceil(headerBytes / alignment) * alignment;
+  const tensors = table.map((tensor) => ({ ...tensor, offset: tensor.offset + dataStart }));
+  const ends = tensors.map(({ offset, bytes }) => offset + bytes);
+  return { metadata, tensors, expectedBytes: ends.reduce((a, b) => Math.max(a, b), headerBytes) };
+}
+
+/** Reads forward through a file with one buffer. */
+class HeaderReader {
+  #buffer = Buffer.alloc(0);
+  #bufferStart = 0;
+  position = 0;
+
+  constructor(
+    private readonly file: FileHandle,
+    private readonly path: string,
+  ) {}
+
+  async magicAndVersion(): Promise<void> {
+    const magic = await this.#take(4).catch(() => Buffer.alloc(0));
+    if (magic.toString('latin1') !== 'GGUF')
+      throw new ModelError(
+        `${this.path} is not a GGUF file: it begins with ${JSON.stringify(magic.toString('latin1'))}`,
+      );
+    const version = await this.u32();
+    if (version < 2 || version > 3)
+      throw new ModelError(
+        version > 0xffff
+          ? `${this.path} is a big-endian GGUF file: convert it to little-endian`
+          : `${this.path} is GGUF version ${version}: versions 2 and 3 are supported`,
+      );
+  }
+
+  async count(what: string, most: number): Promise<number> {
+    const count = await this.u64();
+    if (count > most) throw this.#damaged(`${count} ${what}`);
+    return Number(count);
+  }
+
+  async u32(): Promise<number> {
+    return (await this.#take(4)).readUInt32LE();
+  }
+
+  async u64(): Promise<bigint> {
+    return (await this.#take(8)).readBigUInt64LE();
+  }
+
+  async string(): Promise<string> {
+    const bytes = await this.u64();
+    if (bytes > maxStringBytes) throw this.#damaged(`a string of ${bytes} bytes`);
+    return (await this.#take(Number(bytes))).toString('utf8');
+  }
+
+  async value(type: number): Promise<MetadataValue> {
+    switch (type as ValueType) {
+      case ValueType.uint8:
+        return (await this.#take(1)).readUInt8();
+      case ValueType.int8:
+        return (await this.#take(1)).readInt8();
+      case ValueType.uint16:
+        return (await this.#take(2)).readUInt16LE();
+      case ValueType.int16:
+        return (await this.#take(2)).readInt16LE();
+      case ValueType.uint32:
+        return this.u32();
+      case ValueType.int32:
+        return (await this.#take(4)).readInt32LE();
+      case ValueType.float32:
+        return (await this.#take(4)).readFloatLE();
+      case ValueType.bool:
+        return (await this.#take(1)).readUInt8() !== 0;
+      case ValueType.string:
+        return this.string();
+      case ValueType.array:
+        return this.#array();
+      case ValueType.uint64:
+        return safe(await this.u64());
+      case ValueType.int64:
+        return safe((await this.#take(8)).readBigInt64LE());
+      case ValueType.float64:
+        return (await this.#take(8)).readDoubleLE();
+      default:
+        throw this.#damaged(`a metadata value of type ${type}`);
+    }
+  }
+
+  async tensor(): Promise<PlacedTensor> {
+    const name = await this.string();
+    const dimensions = await this.u32();
+    if (dimensions > 4) throw this.#damaged(`tensor ${name} of ${dimensions} dimensions`);
+    const shape: number[] = [];
+    for (let i = 0; i < dimensions; i++) shape.push(Number(await this.u64()));
+    const typeId = await this.u32();
+    const offset = Number(await this.u64());
+    const type = tensorTypes.get(typeId);
+    if (!type)
+      throw new ModelError(
+        `unsupported quantization: tensor ${name} has type ${typeId}, which ggml does not know (any more): use another quantization`,
+      );
+    const bytes = tensorBytes(type, shape);
+    if ((shape[0] ?? 1) % type.blockSize !== 0 || !Number.isSafeInteger(bytes + offset))
+      throw this.#damaged(`tensor ${name} of shape ${shape.join(' × ')}`);
+    return { name, type, shape, bytes, offset };
+  }
+
+  async #array(): Promise<MetadataValue[]> {
+    const type = await this.u32();
+    const length = await this.count('array items', maxArrayLength);
+    if ((type as ValueType) === ValueType.array) throw this.#damaged('an array of arrays');
+    const items: MetadataValue[] = [];
+    for (let i = 0; i < length; i++) items.push(await this.value(type));
+    return items;
+  }
+
+  async #take(bytes: number): Promise<Buffer> {
+    const start = this.position - this.#bufferStart;
+    if (start + bytes > this.#buffer.length) {
+      await this.#fill(bytes);
+      return this.#take(bytes);
+    }
+    this.position += bytes;
+    return this.#buffer.subarray(start, start + bytes);
+  }
+
+  async #fill(bytes: number): Promise<void> {
+    const buffer = Buffer.allocUnsafe(Math.max(bytes, readAhead));
+    const { bytesRead } = await this.file.read(buffer, 0, buffer.length, this.position);
+    if (bytesRead < bytes)
+      throw new ModelError(`${this.path} is truncated within its header: download it again`);
+    this.#buffer = buffer.subarray(0, bytesRead);
+    this.#bufferStart = this.position;
+  }
+
+  #damaged(what: string): ModelError {
+    return new ModelError(`${this.path} is damaged: it claims to hold ${what}`);
+  }
+}
+
+function safe(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}

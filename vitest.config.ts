@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config';
+
+// Tests run from the compiled output, so that worker processes and worker threads start the same files.
+export default defineConfig({
+  test: {
+    include: ['dist/test/**/*.test.js'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    // Cluster tests start processes of their own; more files at once would only fight for cores.
+    maxWorkers: 2,
+  },
+});
