@@ -3,12 +3,14 @@ import koffi from 'koffi';
 import { EngineError } from '../engine.js';
 import type { Ggml, Pointer } from './bindings.js';
 import type { GgmlDevice } from './devices.js';
+import { ThreadPool } from './thread-pool.js';
 
 const setThreadsPrototype = koffi.proto('void (void* backend, int threads)');
 
 /** A stream of computation on one device. */
 export class Backend implements Disposable {
   readonly #pointer: Pointer;
+  readonly #pool: ThreadPool | undefined;
   readonly #computeAsync: (backend: Pointer, graph: Pointer) => Promise<number>;
 
   constructor(
@@ -20,11 +22,13 @@ export class Backend implements Disposable {
     if (!pointer) throw new EngineError(`cannot use ${device.name}: its driver refused`);
     this.#pointer = pointer;
     this.#computeAsync = promisify(ggml.compute.async);
-    const setThreads = ggml.procedure(
-      ggml.deviceRegistry(device.pointer),
-      'ggml_backend_set_n_threads',
-    );
+    const registry = ggml.deviceRegistry(device.pointer);
+    const setThreads = ggml.procedure(registry, 'ggml_backend_set_n_threads');
     if (setThreads) koffi.call(setThreads, setThreadsPrototype, pointer, threads);
+    if (device.kind === 'cpu' && threads > 1) {
+      this.#pool = new ThreadPool(ggml, device, threads);
+      this.#pool.attach(pointer);
+    }
   }
 
   /** Computes a graph off the event loop. @throws EngineError when the device fails. */
@@ -41,6 +45,7 @@ export class Backend implements Disposable {
 
   [Symbol.dispose](): void {
     this.ggml.freeBackend(this.#pointer);
+    this.#pool?.[Symbol.dispose]();
   }
 
   /** Values of enum ggml_status. */

@@ -218,6 +218,9 @@ export function bindGgml(variant: LibraryVariant) {
     tensorCopy: base<(from: Pointer, to: Pointer) => void>(
       'void ggml_backend_tensor_copy(void*, void*)',
     ),
+    threadPoolDefaults: base<(parameters: Buffer, threads: number) => void>(
+      'void ggml_threadpool_params_init(void*, int)',
+    ),
     compute: base<(backend: Pointer, graph: Pointer) => number>(
       'int ggml_backend_graph_compute(void*, void*)',
     ),

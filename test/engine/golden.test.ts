@@ -12,7 +12,7 @@ import {
 } from '../support/golden.js';
 import { choices, generate, loadStages } from '../support/local-stages.js';
 
-const engine = openGgmlEngine({ device: 'cpu', threads: 2 });
+const engine = openGgmlEngine({ device: 'cpu', threads: 1 });
 
 describe.each(goldenModels)('$model against llama.cpp', ({ model, golden }) => {
   const cases = goldenCases(golden);

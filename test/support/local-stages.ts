@@ -61,7 +61,10 @@ export async function generate(
 }
 
 /** The choice after every token of a text, in one batch. */
-export async function choices(stages: readonly Stage[], text: readonly number[]): Promise<Int32Array> {
+export async function choices(
+  stages: readonly Stage[],
+  text: readonly number[],
+): Promise<Int32Array> {
   const range = { start: 0, length: 512 };
   const outputs = Int32Array.from(text, (_, i) => i);
   return forwardThrough(stages, causalBatch(text, 0, text.length, range, outputs, greedy));

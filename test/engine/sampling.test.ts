@@ -1,0 +1,116 @@
+import { describe, expect, test } from 'vitest';
+import { greedy, type Sampling } from '../../engine/engine.js';
+import { filterCandidates } from '../../engine/sampling/candidates.js';
+import { gumbelNoise, maxGumbelNoise } from '../../engine/sampling/noise.js';
+import { chooseToken, isGreedy } from '../../engine/sampling/sampler.js';
+
+const open: Sampling = { ...greedy, temperature: 1 };
+const logits = Float32Array.of(2, 1, 0.5, 0, -1, -3);
+
+/** Probabilities of logits after a temperature, by the definition of softmax. */
+function softmax(values: readonly number[]): number[] {
+  const exponentials = values.map((value) => Math.exp(value - Math.max(...values)));
+  const sum = exponentials.reduce((a, b) => a + b, 0);
+  return exponentials.map((value) => value / sum);
+}
+
+function kept(sampling: Partial<Sampling>): number[] {
+  return [...filterCandidates(logits, { ...open, ...sampling }).tokens].sort((a, b) => a - b);
+}
+
+describe('filters', () => {
+  test('keep everything when they are off', () => {
+    expect(kept({})).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  test('top-k keeps the k likeliest', () => {
+    expect(kept({ topK: 2 })).toEqual([0, 1]);
+    expect(kept({ topK: 100 })).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  test('top-p keeps the fewest that reach the mass', () => {
+    const [a = 0, b = 0] = softmax([...logits]);
+    expect(kept({ topP: a - 0.01 })).toEqual([0]);
+    expect(kept({ topP: a + 0.01 })).toEqual([0, 1]);
+    expect(kept({ topP: a + b + 0.01 })).toEqual([0, 1, 2]);
+  });
+
+  test('min-p is relative to the likeliest, also after top-p', () => {
+    expect(kept({ minP: Math.exp(-1.6) })).toEqual([0, 1, 2]);
+    expect(kept({ minP: Math.exp(-1.6), topP: 0.999 })).toEqual([0, 1, 2]);
+  });
+
+  test('temperature comes first', () => {
+    expect(kept({ minP: Math.exp(-1.6), temperature: 2 })).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  test('of equal logits the smaller id stays', () => {
+    const flat = new Float32Array(50).fill(1);
+    expect([...filterCandidates(flat, { ...open, topK: 3 }).tokens]).toEqual([0, 1, 2]);
+  });
+});
+
+describe('noise', () => {
+  test('is a pure function of seed, position and token', () => {
+    expect(gumbelNoise(1, 2, 3)).toBe(gumbelNoise(1, 2, 3));
+    const others = [gumbelNoise(2, 2, 3), gumbelNoise(1, 3, 3), gumbelNoise(1, 2, 4)];
+    expect(new Set([gumbelNoise(1, 2, 3), ...others]).size).toBe(4);
+  });
+
+  test('has the mean and variance of the Gumbel distribution', () => {
+    const values = Array.from({ length: 200_000 }, (_, i) => gumbelNoise(7, i >> 9, i & 511));
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    const variance = values.reduce((a, b) => a + (b - mean) ** 2, 0) / values.length;
+    expect(mean).toBeCloseTo(0.5772, 1);
+    expect(variance).toBeCloseTo(Math.PI ** 2 / 6, 1);
+    expect(Math.max(...values.slice(0, 50_000))).toBeLessThan(maxGumbelNoise);
+  });
+});
+
+describe('chooseToken', () => {
+  /** Pearson's statistic of observed counts against expected probabilities. */
+  function chiSquare(counts: readonly number[], expected: readonly number[]): number {
+    const total = counts.reduce((a, b) => a + b, 0);
+    return counts.reduce((sum, count, i) => {
+      const mean = total * (expected[i] ?? 0);
+      return mean === 0 ? sum + count : sum + (count - mean) ** 2 / mean;
+    }, 0);
+  }
+
+  function sample(sampling: Sampling, vary: 'seed' | 'position'): number[] {
+    const counts = new Array<number>(logits.length).fill(0);
+    for (let i = 0; i < 20_000; i++) {
+      const token = chooseToken(
+        logits,
+        vary === 'seed' ? { ...sampling, seed: i } : sampling,
+        vary === 'position' ? i : 5,
+        [],
+      );
+      counts[token] = (counts[token] ?? 0) + 1;
+    }
+    return counts;
+  }
+
+  // 20.5 is the 99.9th percentile of chi-square with 5 degrees of freedom; the samples are the same every time.
+  test.each(['seed', 'position'] as const)('follows the softmax over %s', (vary) => {
+    expect(chiSquare(sample(open, vary), softmax([...logits]))).toBeLessThan(20.5);
+  });
+
+  test('follows the filtered softmax at another temperature', () => {
+    const expected = [...softmax([2 / 0.7, 1 / 0.7, 0.5 / 0.7]), 0, 0, 0];
+    const counts = sample({ ...open, temperature: 0.7, topK: 3 }, 'position');
+    expect(chiSquare(counts, expected)).toBeLessThan(20.5);
+  });
+
+  test('is greedy at temperature 0', () => {
+    expect(chooseToken(logits.slice(), greedy, 0, [])).toBe(0);
+    expect(isGreedy(greedy)).toBe(true);
+    expect(isGreedy({ ...greedy, repetitionPenalty: 1.1 })).toBe(false);
+  });
+
+  test('the repetition penalty makes recent tokens less likely, whatever their sign', () => {
+    const sampling = { ...greedy, repetitionPenalty: 3 };
+    expect(chooseToken(logits.slice(), sampling, 0, [0])).toBe(1);
+    expect(chooseToken(Float32Array.of(-1, -2), sampling, 0, [0])).toBe(1);
+  });
+});
