@@ -1,0 +1,19 @@
+import { TransportError } from '../errors.js';
+import type { Codec } from './codec.js';
+import { f16 } from './f16.js';
+import { f32 } from './f32.js';
+
+const codecs: readonly Codec[] = [f32, f16];
+
+export const codecNames = codecs.map((codec) => codec.name);
+
+/** @throws TransportError 'refused' for an unknown name; the message lists the known ones. */
+export function codecNamed(name: string): Codec {
+  const found = codecs.find((codec) => codec.name === name);
+  if (!found)
+    throw new TransportError(
+      'refused',
+      `unknown codec "${name}": known are ${codecNames.join(', ')}`,
+    );
+  return found;
+}

@@ -1,0 +1,178 @@
+import type { Duplex } from 'node:stream';
+import { TransportError } from './errors.js';
+import { FrameParser, frameLimits, frameStart, type FrameLimits } from './frames.js';
+import {
+  decodeMessage,
+  encodeMessage,
+  type Message,
+  type MessageKind,
+  type Messages,
+} from './messages.js';
+
+/** How a connection notices that its peer is gone. */
+export interface Heartbeats {
+  /** Milliseconds between two heartbeats. */
+  readonly intervalMs: number;
+  /** Intervals without a byte from the peer before it counts as gone. */
+  readonly missed: number;
+}
+
+export const defaultHeartbeats: Heartbeats = { intervalMs: 1000, missed: 4 };
+
+/** Waits this long for a goodbye to be sent before the socket is destroyed. */
+const lingerMs = 500;
+
+/** Framed messages over one socket. It ends exactly once, with a reason that names the peer. */
+export class Connection {
+  /** Resolves with the reason when the connection has ended; never rejects. */
+  readonly closed: Promise<TransportError>;
+  bytesSent = 0;
+  bytesReceived = 0;
+  #end!: (reason: TransportError) => void;
+  #ended = false;
+  #handler: ((message: Message, payload: Uint8Array) => void) | undefined;
+  #early: [Message, Uint8Array][] = [];
+  #parser: FrameParser;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #silentIntervals = 0;
+  #sentSinceHeartbeat = false;
+  #drained: Promise<void> | undefined;
+
+  /** @param peer how messages call the other side, such as `worker 10.0.0.2:7070` */
+  constructor(
+    private readonly socket: Duplex,
+    readonly peer: string,
+    limits: FrameLimits = frameLimits,
+  ) {
+    this.closed = new Promise((resolve) => (this.#end = resolve));
+    this.#parser = new FrameParser((header, payload) => this.#receive(header, payload), limits);
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.on('error', (error: NodeJS.ErrnoException) =>
+      this.#finish(
+        new TransportError('closed', `${peer}: connection lost (${error.code ?? error.message})`),
+      ),
+    );
+    socket.on('end', () => this.#finish(this.#endOfStream()));
+    socket.on('close', () =>
+      this.#finish(new TransportError('closed', `${peer}: connection closed`)),
+    );
+  }
+
+  /** Where messages go; those that came before it was set are delivered first. */
+  set onMessage(handler: (message: Message, payload: Uint8Array) => void) {
+    this.#handler = handler;
+    for (const [message, payload] of this.#early.splice(0)) this.#deliver(message, payload);
+  }
+
+  set limits(limits: FrameLimits) {
+    this.#parser.limits = limits;
+  }
+
+  /** Begins to send heartbeats and to expect some sign of life from the peer. */
+  startHeartbeats({ intervalMs, missed }: Heartbeats = defaultHeartbeats): void {
+    if (this.#ended) return;
+    // Intervals are counted, not time: a process that was asleep itself must not blame its peer.
+    this.#heartbeat = setInterval(() => {
+      if (++this.#silentIntervals > missed)
+        return this.#finish(
+          new TransportError(
+            'timeout',
+            `${this.peer} did not answer for ${(intervalMs * missed) / 1000} s`,
+          ),
+        );
+      if (!this.#sentSinceHeartbeat) this.send('heartbeat', {});
+      this.#sentSinceHeartbeat = false;
+    }, intervalMs);
+  }
+
+  /**
+   * Sends a message. After the end of the connection it does nothing: `closed` has the reason.
+   * @param payload raw bytes; they must not change until `onWritten` is called
+   */
+  send<Kind extends MessageKind>(
+    kind: Kind,
+    body: Messages[Kind],
+    payload?: Uint8Array,
+    onWritten?: () => void,
+  ): void {
+    if (this.#ended) return onWritten?.();
+    const start = frameStart(encodeMessage(kind, body), payload?.byteLength ?? 0);
+    this.#sentSinceHeartbeat = true;
+    this.bytesSent += start.byteLength + (payload?.byteLength ?? 0);
+    if (!payload) {
+      this.socket.write(start, onWritten && (() => onWritten()));
+      return;
+    }
+    this.socket.cork();
+    this.socket.write(start);
+    this.socket.write(payload, onWritten && (() => onWritten()));
+    this.socket.uncork();
+  }
+
+  /** Resolves when the socket has taken what was sent, or the connection has ended. */
+  flushed(): Promise<void> {
+    if (!this.socket.writableNeedDrain || this.#ended) return Promise.resolve();
+    this.#drained ??= new Promise<void>((resolve) => {
+      const done = () => {
+        this.#drained = undefined;
+        resolve();
+      };
+      this.socket.once('drain', done);
+      void this.closed.then(done);
+    });
+    return this.#drained;
+  }
+
+  /** Ends the connection and tells the peer why. */
+  close(reason: string): void {
+    if (this.#ended) return;
+    this.send('goodbye', { reason });
+    this.#finish(new TransportError('closed', `${this.peer}: ${reason}`));
+  }
+
+  /** Ends the connection because of what the peer did. */
+  fail(error: TransportError): void {
+    this.#finish(error);
+  }
+
+  #read(chunk: Buffer): void {
+    this.bytesReceived += chunk.length;
+    this.#silentIntervals = 0;
+    if (this.#ended) return;
+    try {
+      this.#parser.push(chunk);
+    } catch (error) {
+      const what = error instanceof Error ? error.message : String(error);
+      this.#finish(new TransportError('garbage', `${this.peer} sent garbage: ${what}`));
+    }
+  }
+
+  #receive(header: Uint8Array, payload: Uint8Array): void {
+    if (this.#ended) return;
+    const message = decodeMessage(header);
+    if (message.kind === 'heartbeat') return;
+    if (message.kind === 'goodbye')
+      return this.#finish(new TransportError('closed', `${this.peer}: ${message.body.reason}`));
+    if (this.#handler) this.#deliver(message, payload);
+    else this.#early.push([message, payload]);
+  }
+
+  #deliver(message: Message, payload: Uint8Array): void {
+    this.#handler?.(message, payload);
+  }
+
+  #endOfStream(): TransportError {
+    const where = this.#parser.idle ? 'connection closed' : 'connection closed within a frame';
+    return new TransportError('closed', `${this.peer}: ${where}`);
+  }
+
+  #finish(reason: TransportError): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#heartbeat);
+    this.#early = [];
+    this.socket.end();
+    setTimeout(() => this.socket.destroy(), lingerMs).unref();
+    this.#end(reason);
+  }
+}

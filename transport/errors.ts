@@ -1,0 +1,27 @@
+/** Why a connection could not be made or came to its end. */
+export type TransportErrorCode =
+  /** Nobody answers at the address. */
+  | 'unreachable'
+  /** The port to listen on is taken, or may not be used. */
+  | 'port'
+  /** The peer speaks another version of the protocol. */
+  | 'version'
+  /** The peer does not want this connection; the message says why. */
+  | 'refused'
+  /** What the peer sent is not the protocol. */
+  | 'garbage'
+  /** The peer was silent for too long. */
+  | 'timeout'
+  /** The peer closed the connection, or it broke. */
+  | 'closed';
+
+/** The message is one line that names the peer, the cause and the remedy. */
+export class TransportError extends Error {
+  override readonly name = 'TransportError';
+  constructor(
+    readonly code: TransportErrorCode,
+    message: string,
+  ) {
+    super(message);
+  }
+}

@@ -1,0 +1,105 @@
+import type { Connection } from './connection.js';
+import { TransportError } from './errors.js';
+import { frameLimits } from './frames.js';
+import type { Message, Messages } from './messages.js';
+
+/** Both sides must speak the same version. */
+export const protocolVersion = 1;
+
+/** Until the handshake is done, a peer may send this much and take this long. */
+export const handshakeLimits = { headerBytes: 1024, payloadBytes: 0 };
+const handshakeMs = 5000;
+
+export type Hello = Messages['hello'];
+export type Welcome = Messages['welcome'];
+
+/** What the side that listens decides about a peer. */
+export type Answer = { welcome: Omit<Welcome, 'protocolVersion'> } | { refuse: Messages['refuse'] };
+
+/**
+ * The dialling side: says hello and waits to be welcome.
+ * @throws TransportError 'refused', 'version', 'garbage', 'timeout' or 'closed'
+ */
+export async function sayHello(
+  connection: Connection,
+  hello: Omit<Hello, 'protocolVersion'>,
+): Promise<Welcome> {
+  connection.send('hello', { protocolVersion, ...hello });
+  const message = await firstMessage(connection);
+  if (message.kind === 'welcome' && message.body.protocolVersion === protocolVersion) {
+    connection.limits = frameLimits;
+    return message.body;
+  }
+  throw refusal(connection, message);
+}
+
+/**
+ * The listening side: waits for a hello and answers it.
+ * @throws TransportError when the peer does not speak the protocol, or another version, or was refused
+ */
+export async function answerHello(
+  connection: Connection,
+  answer: (hello: Hello) => Answer,
+): Promise<Hello> {
+  const message = await firstMessage(connection);
+  if (message.kind !== 'hello') throw failed(connection, 'garbage', 'did not say hello');
+  const hello = message.body;
+  const decision = hello.protocolVersion === protocolVersion ? answer(hello) : wrongVersion(hello);
+  if ('refuse' in decision) {
+    connection.send('refuse', decision.refuse);
+    connection.close(decision.refuse.message);
+    throw new TransportError('refused', `${connection.peer}: ${decision.refuse.message}`);
+  }
+  connection.limits = frameLimits;
+  connection.send('welcome', { protocolVersion, ...decision.welcome });
+  return hello;
+}
+
+function wrongVersion(hello: Hello): Answer {
+  return {
+    refuse: {
+      code: 'version',
+      message: `speaks protocol version ${protocolVersion}, the peer (daisychain ${hello.softwareVersion}) version ${hello.protocolVersion}: install the same daisychain on both`,
+    },
+  };
+}
+
+async function firstMessage(connection: Connection): Promise<Message> {
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    return await new Promise<Message>((resolve, reject) => {
+      connection.onMessage = resolve;
+      void connection.closed.then(reject);
+      timer = setTimeout(
+        () => reject(failed(connection, 'timeout', `did not answer for ${handshakeMs / 1000} s`)),
+        handshakeMs,
+      );
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function refusal(connection: Connection, message: Message): TransportError {
+  if (message.kind === 'refuse') {
+    const code = message.body.code === 'version' ? 'version' : 'refused';
+    return failed(connection, code, message.body.message);
+  }
+  if (message.kind === 'welcome')
+    return failed(
+      connection,
+      'version',
+      `speaks protocol version ${message.body.protocolVersion}, this is ${protocolVersion}: install the same daisychain on both`,
+    );
+  return failed(connection, 'garbage', 'does not speak the protocol of daisychain');
+}
+
+function failed(
+  connection: Connection,
+  code: TransportError['code'],
+  what: string,
+): TransportError {
+  const error = new TransportError(code, `${connection.peer} ${what}`);
+  connection.fail(error);
+  return error;
+}

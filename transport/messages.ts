@@ -1,0 +1,123 @@
+import { fileURLToPath } from 'node:url';
+import protobuf from 'protobufjs';
+import { TransportError } from './errors.js';
+
+/** What two sides tell each other; daisychain.proto says what the fields mean. */
+export interface Messages {
+  hello: {
+    protocolVersion: number;
+    softwareVersion: string;
+    role: string;
+    session: string;
+    name: string;
+  };
+  welcome: {
+    protocolVersion: number;
+    softwareVersion: string;
+    name: string;
+    modelFingerprint: string;
+    freeBytes: number;
+    device: string;
+    threads: number;
+  };
+  refuse: { code: string; message: string };
+  heartbeat: object;
+  goodbye: { reason: string };
+  load: {
+    shard: { firstLayer: number; endLayer: number; embedding: boolean; head: boolean };
+    modelFingerprint: string;
+    metadata: string;
+    tensors: { name: string; type: number; shape: number[]; bytes: number; sha256: string }[];
+    cells: number;
+    kvType: string;
+    maxBatchTokens: number;
+    codecIn: string;
+    codecOut: string;
+    nextHost: string;
+    nextPort: number;
+  };
+  missing: { names: string[] };
+  tensorData: { name: string; offset: number };
+  loadProgress: { loadedBytes: number; totalBytes: number };
+  ready: { weights: number; kv: number; compute: number };
+  failed: { code: string; message: string };
+  step: {
+    id: number;
+    tokens: Uint8Array;
+    positions: Uint8Array;
+    cells: Uint8Array;
+    windowStart: number;
+    windowLength: number;
+    visibleCounts: Uint8Array;
+    visible: Uint8Array;
+    outputs: Uint8Array;
+    recentTokens: Uint8Array;
+    sampling: {
+      temperature: number;
+      topK: number;
+      topP: number;
+      minP: number;
+      repetitionPenalty: number;
+      seed: number;
+    };
+  };
+  credit: { steps: number };
+  result: { id: number; tokens: Uint8Array };
+  stepFailed: { id: number; message: string };
+  cancel: { ids: number[] };
+  copyCells: { from: number; to: number; count: number };
+  statsRequest: { reset: boolean };
+  stats: {
+    steps: number;
+    computeMs: number;
+    encodeMs: number;
+    decodeMs: number;
+    sendMs: number;
+    waitMs: number;
+    bytesSent: number;
+    bytesReceived: number;
+    residentBytes: number;
+  };
+}
+
+export type MessageKind = keyof Messages;
+
+/** One message with its kind; the fields are those of `Messages[kind]`. */
+export type Message = { [Kind in MessageKind]: { kind: Kind; body: Messages[Kind] } }[MessageKind];
+
+const schema = fileURLToPath(new URL('../../transport/daisychain.proto', import.meta.url));
+const root = protobuf.loadSync(schema);
+const envelope = root.lookupType('daisychain.Envelope');
+const stepType = root.lookupType('daisychain.Step');
+const loadType = root.lookupType('daisychain.Load');
+
+/** Encodes a message as the header of a frame. */
+export function encodeMessage<Kind extends MessageKind>(
+  kind: Kind,
+  body: Messages[Kind],
+): Uint8Array {
+  return envelope.encode({ [kind]: body }).finish();
+}
+
+/** Decodes the header of a frame. @throws TransportError 'garbage' when it is none of the messages. */
+export function decodeMessage(header: Uint8Array): Message {
+  try {
+    const decoded = envelope.decode(header) as unknown as Record<string, unknown> & {
+      body?: MessageKind;
+    };
+    const kind = decoded.body;
+    const body = kind && (decoded[kind] as Message['body']);
+    if (body && isComplete(kind, body)) return { kind, body } as Message;
+  } catch {
+    // What protobufjs has to say about it does not help whoever reads the log.
+  }
+  throw new TransportError('garbage', 'a frame that is no message');
+}
+
+/** Fields of scalar types have defaults; fields that are messages may be absent. */
+function isComplete(kind: MessageKind, body: object): boolean {
+  if (kind === 'step')
+    return body instanceof stepType.ctor && 'sampling' in body && !!body.sampling;
+  if (kind === 'load') return body instanceof loadType.ctor && 'shard' in body && !!body.shard;
+  return true;
+}

@@ -1,0 +1,157 @@
+import net from 'node:net';
+import { Connection } from './connection.js';
+import { TransportError } from './errors.js';
+import {
+  answerHello,
+  handshakeLimits,
+  sayHello,
+  type Answer,
+  type Hello,
+  type Welcome,
+} from './handshake.js';
+
+const connectMs = 5000;
+
+/** Peers that may be within their handshake at once. */
+const maxHandshakes = 64;
+
+export interface DialOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly hello: Omit<Hello, 'protocolVersion'>;
+  /** How messages call the peer; default `worker host:port`. */
+  readonly peer?: string;
+}
+
+/**
+ * Connects to a worker and does the handshake.
+ * @throws TransportError 'unreachable', 'refused', 'version', 'garbage' or 'timeout'
+ */
+export async function dial(
+  options: DialOptions,
+): Promise<{ connection: Connection; welcome: Welcome }> {
+  const { host, port, hello } = options;
+  const peer = options.peer ?? `worker ${formatAddress(host, port)}`;
+  const socket = await connect(host, port, peer);
+  const connection = new Connection(socket, peer, handshakeLimits);
+  try {
+    const welcome = await sayHello(connection, hello);
+    connection.startHeartbeats();
+    return { connection, welcome };
+  } catch (error) {
+    connection.fail(error as TransportError);
+    const code = error instanceof TransportError ? error.code : undefined;
+    if (code === 'closed' || code === 'garbage')
+      throw new TransportError(
+        'garbage',
+        `${peer} does not speak the protocol of daisychain: is another program using that port?`,
+      );
+    throw error;
+  }
+}
+
+function connect(host: string, port: number, peer: string): Promise<net.Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect({ host, port, noDelay: true });
+    const fail = (cause: string) => {
+      socket.destroy();
+      reject(
+        new TransportError(
+          'unreachable',
+          `cannot reach ${peer}: ${cause}. Is "daisychain worker" running there?`,
+        ),
+      );
+    };
+    socket.setTimeout(connectMs, () => fail(`no answer within ${connectMs / 1000} s`));
+    socket.once('error', (error: NodeJS.ErrnoException) => fail(causeOf(error)));
+    socket.once('connect', () => {
+      socket.setTimeout(0);
+      socket.removeAllListeners('error').removeAllListeners('timeout');
+      resolve(socket);
+    });
+  });
+}
+
+function causeOf(error: NodeJS.ErrnoException): string {
+  const causes: Record<string, string> = {
+    ECONNREFUSED: 'connection refused',
+    ENOTFOUND: 'no such host',
+    EAI_AGAIN: 'no such host',
+    EHOSTUNREACH: 'no route to that host',
+    ENETUNREACH: 'no route to that network',
+  };
+  return causes[error.code ?? ''] ?? error.code ?? error.message;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  /** Decides about a peer by its hello. */
+  readonly answer: (hello: Hello) => Answer;
+  readonly onConnection: (connection: Connection, hello: Hello) => void;
+  /** A peer that did not get through the handshake; for the log. */
+  readonly onRejected: (reason: TransportError) => void;
+}
+
+/** A port that takes connections until it is closed. */
+export interface Listener {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Listens for peers. @throws TransportError 'port' when the port is taken or may not be used */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  const sockets = new Set<net.Socket>();
+  let handshakes = 0;
+  const server = net.createServer({ noDelay: true }, (socket) => {
+    if (handshakes >= maxHandshakes) return socket.destroy();
+    handshakes++;
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    void welcome(socket, options).finally(() => handshakes--);
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(portError(error, options)));
+    server.listen({ host: options.host, port: options.port }, resolve);
+  });
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+      }),
+  };
+}
+
+async function welcome(socket: net.Socket, options: ListenOptions): Promise<void> {
+  const peer = `peer ${formatAddress(socket.remoteAddress ?? 'unknown', socket.remotePort ?? 0)}`;
+  const connection = new Connection(socket, peer, handshakeLimits);
+  try {
+    const hello = await answerHello(connection, options.answer);
+    connection.startHeartbeats();
+    options.onConnection(connection, hello);
+  } catch (error) {
+    options.onRejected(error as TransportError);
+  }
+}
+
+function portError(error: NodeJS.ErrnoException, { host, port }: ListenOptions): TransportError {
+  const address = formatAddress(host, port);
+  const causes: Record<string, string> = {
+    EADDRINUSE: `port ${port} is in use on ${host}: end the other program or choose another --port`,
+    EACCES: `port ${port} needs special rights: choose a --port of 1024 or more`,
+    EADDRNOTAVAIL: `${host} is not an address of this machine: choose another --host`,
+    ENOTFOUND: `${host} is not an address of this machine: choose another --host`,
+  };
+  return new TransportError(
+    'port',
+    causes[error.code ?? ''] ?? `cannot listen on ${address}: ${error.code}`,
+  );
+}
+
+/** host:port, with brackets around IPv6 addresses. */
+export function formatAddress(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

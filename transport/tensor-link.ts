@@ -1,0 +1,126 @@
+import type { Codec } from './codecs/codec.js';
+import type { Connection } from './connection.js';
+import { TransportError } from './errors.js';
+import { readStep, stepMessage, type Step } from './steps.js';
+
+/**
+ * Steps that may be under way on a link before the receiver has computed the first: one that is computed, and two
+ * that follow it, so that receiving, computing and sending overlap while memory stays bounded.
+ */
+export const linkWindow = 4;
+
+/** Sends steps to the next stage. Encoding happens at once; the caller's hidden states are free when `send` returns. */
+export class TensorSender {
+  encodeMs = 0;
+  sendMs = 0;
+  #credits = linkWindow;
+  #creditWaiter: (() => void) | undefined;
+  readonly #freeBuffers: Uint8Array[] = [];
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly codec: Codec,
+    private readonly rowSize: number,
+  ) {
+    connection.onMessage = (message) => {
+      if (message.kind !== 'credit') throw new TransportError('garbage', `a ${message.kind} here`);
+      this.#credits = Math.min(linkWindow, this.#credits + message.body.steps);
+      this.#creditWaiter?.();
+    };
+    // Whoever waits for credits must not wait for ever.
+    void connection.closed.then(() => this.#creditWaiter?.());
+  }
+
+  get connectionOf(): Connection {
+    return this.connection;
+  }
+
+  /**
+   * Sends one step as soon as the receiver has room for it.
+   * @param hidden [n, rowSize] f32, row-major; empty when the next stage embeds
+   */
+  async send(step: Step, hidden: Float32Array): Promise<void> {
+    const begin = performance.now();
+    if (this.#credits === 0) await this.#credit();
+    this.#credits--;
+    const waited = performance.now();
+    this.sendMs += waited - begin;
+    if (hidden.length === 0) return this.connection.send('step', stepMessage(step));
+
+    const rows = step.tokens.length;
+    const bytes = this.codec.encodedBytes(rows, this.rowSize);
+    const buffer = this.#takeBuffer(bytes);
+    const payload = buffer.subarray(0, bytes);
+    this.codec.encode(hidden, rows, this.rowSize, payload);
+    const encoded = performance.now();
+    this.connection.send('step', stepMessage(step), payload, () => this.#freeBuffers.push(buffer));
+    this.encodeMs += encoded - waited;
+    this.sendMs += performance.now() - encoded;
+  }
+
+  async #credit(): Promise<void> {
+    let ended = false;
+    void this.connection.closed.then(() => (ended = true));
+    while (this.#credits === 0 && !ended)
+      await new Promise<void>((resolve) => (this.#creditWaiter = resolve));
+  }
+
+  /** Buffers are used again when the socket has taken their bytes; credits bound how many there are. */
+  #takeBuffer(bytes: number): Uint8Array {
+    const free = this.#freeBuffers.pop();
+    return free && free.byteLength >= bytes ? free : new Uint8Array(bytes);
+  }
+}
+
+/** Receives steps from the previous stage, decoded. */
+export class TensorReceiver {
+  decodeMs = 0;
+  readonly #freeHidden: Float32Array[] = [];
+  #unacknowledged = 0;
+
+  /**
+   * @param onStep gets hidden states [n, rowSize] f32 (empty when none came), which are its own until it calls
+   * `release`; that also lets the sender send another step
+   */
+  constructor(
+    private readonly connection: Connection,
+    private readonly codec: Codec,
+    private readonly rowSize: number,
+    onStep: (step: Step, hidden: Float32Array, release: () => void) => void,
+  ) {
+    connection.onMessage = (message, payload) => {
+      if (message.kind !== 'step') throw new TransportError('garbage', `a ${message.kind} here`);
+      if (++this.#unacknowledged > linkWindow)
+        throw new TransportError('garbage', 'more steps than were allowed');
+      const step = readStep(message.body);
+      if (payload.byteLength === 0) return onStep(step, noHidden, () => this.#release());
+      const buffer = this.#decode(payload, step.tokens.length);
+      onStep(step, buffer.subarray(0, step.tokens.length * this.rowSize), () => {
+        this.#freeHidden.push(buffer);
+        this.#release();
+      });
+    };
+  }
+
+  #decode(payload: Uint8Array, rows: number): Float32Array {
+    const begin = performance.now();
+    if (payload.byteLength !== this.codec.encodedBytes(rows, this.rowSize))
+      throw new TransportError(
+        'garbage',
+        `${payload.byteLength} bytes of hidden states for ${rows} tokens`,
+      );
+    const values = rows * this.rowSize;
+    const free = this.#freeHidden.pop();
+    const buffer = free && free.length >= values ? free : new Float32Array(values);
+    this.codec.decode(payload, rows, this.rowSize, buffer);
+    this.decodeMs += performance.now() - begin;
+    return buffer;
+  }
+
+  #release(): void {
+    this.#unacknowledged--;
+    this.connection.send('credit', { steps: 1 });
+  }
+}
+
+const noHidden = new Float32Array(0);
