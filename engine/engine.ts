@@ -99,8 +99,6 @@ export interface Stage {
    * For measuring quality; logits never travel on a link.
    */
   logits(batch: Batch, hidden: Float32Array): Promise<Float32Array>;
-  /** Copies keys and values of `count` cells: prefix sharing and compaction. */
-  copyCells(from: number, to: number, count: number): void;
   dispose(): void;
 }
 

@@ -143,6 +143,7 @@ export class Connection {
       this.#parser.push(chunk);
     } catch (error) {
       const what = error instanceof Error ? error.message : String(error);
+      this.send('goodbye', { reason: `this side sent garbage: ${what}` });
       this.#finish(new TransportError('garbage', `${this.peer} sent garbage: ${what}`));
     }
   }

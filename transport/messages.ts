@@ -38,6 +38,7 @@ export interface Messages {
   };
   missing: { names: string[] };
   tensorData: { name: string; offset: number };
+  stored: { bytes: number };
   loadProgress: { loadedBytes: number; totalBytes: number };
   ready: { weights: number; kv: number; compute: number };
   failed: { code: string; message: string };
@@ -65,7 +66,6 @@ export interface Messages {
   result: { id: number; tokens: Uint8Array };
   stepFailed: { id: number; message: string };
   cancel: { ids: number[] };
-  copyCells: { from: number; to: number; count: number };
   statsRequest: { reset: boolean };
   stats: {
     steps: number;

@@ -24,10 +24,13 @@ export function toBytes(values: Int32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** @throws TransportError 'garbage' when the bytes are not whole numbers of 4. */
-export function fromBytes(bytes: Uint8Array): Int32Array {
-  if (bytes.byteLength % 4 !== 0) throw new TransportError('garbage', 'an array of broken length');
-  const values = new Int32Array(bytes.byteLength / 4);
+/**
+ * @param bytes from a decoded message, where an absent field is an empty array
+ * @throws TransportError 'garbage' when the bytes are not whole numbers of 4.
+ */
+export function fromBytes(bytes: ArrayLike<number>): Int32Array {
+  if (bytes.length % 4 !== 0) throw new TransportError('garbage', 'an array of broken length');
+  const values = new Int32Array(bytes.length / 4);
   toBytes(values).set(bytes);
   return values;
 }

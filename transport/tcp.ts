@@ -105,7 +105,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const sockets = new Set<net.Socket>();
   let handshakes = 0;
   const server = net.createServer({ noDelay: true }, (socket) => {
-    if (handshakes >= maxHandshakes) return socket.destroy();
+    if (handshakes >= maxHandshakes) {
+      socket.destroy();
+      return;
+    }
     handshakes++;
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));

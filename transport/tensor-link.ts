@@ -31,10 +31,6 @@ export class TensorSender {
     void connection.closed.then(() => this.#creditWaiter?.());
   }
 
-  get connectionOf(): Connection {
-    return this.connection;
-  }
-
   /**
    * Sends one step as soon as the receiver has room for it.
    * @param hidden [n, rowSize] f32, row-major; empty when the next stage embeds
@@ -56,6 +52,12 @@ export class TensorSender {
     this.connection.send('step', stepMessage(step), payload, () => this.#freeBuffers.push(buffer));
     this.encodeMs += encoded - waited;
     this.sendMs += performance.now() - encoded;
+  }
+
+  resetStats(): void {
+    this.encodeMs = 0;
+    this.sendMs = 0;
+    this.connection.bytesSent = 0;
   }
 
   async #credit(): Promise<void> {
@@ -100,6 +102,11 @@ export class TensorReceiver {
         this.#release();
       });
     };
+  }
+
+  resetStats(): void {
+    this.decodeMs = 0;
+    this.connection.bytesReceived = 0;
   }
 
   #decode(payload: Uint8Array, rows: number): Float32Array {

@@ -64,9 +64,7 @@ export function bindGgml(variant: LibraryVariant) {
     newTensor2d: base<(context: Pointer, type: number, ne0: number, ne1: number) => Pointer>(
       'void* ggml_new_tensor_2d(void*, int, int64, int64)',
     ),
-    typeSize: base<(type: number) => number>('size_t ggml_type_size(int)'),
     blockSize: base<(type: number) => number>('int64 ggml_blck_size(int)'),
-    typeName: base<(type: number) => string | null>('const char* ggml_type_name(int)'),
     rowBytes: base<(type: number, elements: number) => number>('size_t ggml_row_size(int, int64)'),
     setInput: base<(tensor: Pointer) => void>('void ggml_set_input(void*)'),
     setOutput: base<(tensor: Pointer) => void>('void ggml_set_output(void*)'),
@@ -84,7 +82,6 @@ export function bindGgml(variant: LibraryVariant) {
     ),
     swiglu: base<Binary>('void* ggml_swiglu_split(void*, void*, void*)'),
     argmax: base<Unary>('void* ggml_argmax(void*, void*)'),
-    copy: base<Binary>('void* ggml_cpy(void*, void*, void*)'),
     reshape2d: base<(context: Pointer, a: Pointer, ne0: number, ne1: number) => Pointer>(
       'void* ggml_reshape_2d(void*, void*, int64, int64)',
     ),
@@ -101,9 +98,6 @@ export function bindGgml(variant: LibraryVariant) {
         axis3: number,
       ) => Pointer
     >('void* ggml_permute(void*, void*, int, int, int, int)'),
-    view1d: base<(context: Pointer, a: Pointer, ne0: number, offset: number) => Pointer>(
-      'void* ggml_view_1d(void*, void*, int64, size_t)',
-    ),
     view3d: base<View>(
       'void* ggml_view_3d(void*, void*, int64, int64, int64, size_t, size_t, size_t)',
     ),
@@ -215,16 +209,12 @@ export function bindGgml(variant: LibraryVariant) {
     tensorGet: base<
       (tensor: Pointer, data: ArrayBufferView, offset: number, bytes: number) => void
     >('void ggml_backend_tensor_get(void*, void*, size_t, size_t)'),
-    tensorCopy: base<(from: Pointer, to: Pointer) => void>(
-      'void ggml_backend_tensor_copy(void*, void*)',
-    ),
     threadPoolDefaults: base<(parameters: Buffer, threads: number) => void>(
       'void ggml_threadpool_params_init(void*, int)',
     ),
     compute: base<(backend: Pointer, graph: Pointer) => number>(
       'int ggml_backend_graph_compute(void*, void*)',
     ),
-    initializeView: base<(tensor: Pointer) => number>('int ggml_backend_view_init(void*)'),
   };
 }
 

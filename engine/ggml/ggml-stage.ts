@@ -115,10 +115,6 @@ export class GgmlStage implements Stage {
     return logits;
   }
 
-  copyCells(from: number, to: number, count: number): void {
-    this.parts.kv.copyCells(from, to, count);
-  }
-
   dispose(): void {
     this.#disposeGraphs();
     this.parts.weights[Symbol.dispose]();

@@ -19,11 +19,10 @@ export class KvCache implements Disposable {
   readonly #arena: TensorArena;
   readonly #layers: LayerCache[];
   readonly #firstLayer: number;
-  readonly #rowElements: number;
 
   /** @throws EngineError when the memory is not there or the type does not fit the head size. */
   constructor(
-    private readonly ggml: Ggml,
+    ggml: Ggml,
     bufferType: Pointer,
     sizes: Hyperparameters,
     shard: Shard,
@@ -36,13 +35,13 @@ export class KvCache implements Disposable {
       throw new EngineError(
         `KV type ${kvType} needs a head size that is a multiple of ${block}, this model's is ${sizes.headSize}: use --kv-type f16`,
       );
-    this.#rowElements = sizes.kvHeads * sizes.headSize;
-    this.rowBytes = ggml.rowBytes(type, this.#rowElements);
+    const rowElements = sizes.kvHeads * sizes.headSize;
+    this.rowBytes = ggml.rowBytes(type, rowElements);
     this.headBytes = ggml.rowBytes(type, sizes.headSize);
     this.#firstLayer = shard.firstLayer;
     const layers = shard.endLayer - shard.firstLayer;
     this.#arena = new TensorArena(ggml, bufferType, layers * 2);
-    const tensor = () => ggml.newTensor2d(this.#arena.context, type, this.#rowElements, cells);
+    const tensor = () => ggml.newTensor2d(this.#arena.context, type, rowElements, cells);
     this.#layers = Array.from({ length: layers }, () => ({ keys: tensor(), values: tensor() }));
     // Attention multiplies masked cells by zero, so what never was written must be finite.
     if (layers > 0) ggml.clearBuffer(this.#arena.allocate('KV cache'), 0);
@@ -56,30 +55,6 @@ export class KvCache implements Disposable {
     const layer = this.#layers[index - this.#firstLayer];
     if (!layer) throw new EngineError(`layer ${index} is not of this shard`);
     return layer;
-  }
-
-  /** Copies `count` cells of every layer; the ranges must not overlap. */
-  copyCells(from: number, to: number, count: number): void {
-    const context = this.ggml.newContext(
-      this.ggml.tensorOverhead() * (this.#layers.length * 4 + 1),
-    );
-    try {
-      const cells = (tensor: Pointer, first: number) => {
-        const view = this.ggml.view1d(
-          context,
-          tensor,
-          this.#rowElements * count,
-          first * this.rowBytes,
-        );
-        this.ggml.initializeView(view);
-        return view;
-      };
-      for (const { keys, values } of this.#layers)
-        for (const tensor of [keys, values])
-          this.ggml.tensorCopy(cells(tensor, from), cells(tensor, to));
-    } finally {
-      this.ggml.freeContext(context);
-    }
   }
 
   [Symbol.dispose](): void {

@@ -1,0 +1,342 @@
+import { randomUUID } from 'node:crypto';
+import os from 'node:os';
+import type { Logger } from 'pino';
+import type { Engine, KvType, Stage } from '../engine/engine.js';
+import { StageRunner } from '../engine/stage-runner.js';
+import { architectureOf } from '../model/architectures/registry.js';
+import { tensorsOfShard, type Shard } from '../model/shard.js';
+import type { TensorSource } from '../model/tensor-source.js';
+import { codecNamed } from '../transport/codecs/codecs.js';
+import type { CodecName } from '../transport/codecs/codec.js';
+import type { Connection } from '../transport/connection.js';
+import type { Messages } from '../transport/messages.js';
+import { dial } from '../transport/tcp.js';
+import { TensorSender } from '../transport/tensor-link.js';
+import { CellMap } from './cells.js';
+import { Conversation } from './conversation.js';
+import { CoordinatorError } from './errors.js';
+import { Pipeline } from './pipeline.js';
+import { checkMemory, splitLayers, type Candidate, type Plan } from './plan.js';
+import { RemoteWorker, type WorkerAddress } from './remote-worker.js';
+import { stageStats, type StageStats } from './stage-stats.js';
+import { TensorHashes } from './tensor-hashes.js';
+
+export interface CoordinatorOptions {
+  readonly source: TensorSource;
+  readonly engine: Engine;
+  /** In pipeline order. */
+  readonly workers: readonly WorkerAddress[];
+  /** Layers per stage, the coordinator's first; without it, in proportion to free memory. */
+  readonly layers?: readonly number[];
+  /** KV cells of one conversation. */
+  readonly context: number;
+  /** Conversations that may be held at once; default 1. */
+  readonly conversations?: number;
+  readonly kvType: KvType;
+  readonly codec: CodecName;
+  /** Most tokens in one step of a prompt. */
+  readonly chunkTokens: number;
+  /** Where hashes of tensors are kept. */
+  readonly cacheDirectory: string;
+  readonly softwareVersion: string;
+  readonly logger: Logger;
+  /** `stage` is `coordinator` or a worker's address. */
+  readonly onProgress?: (event: { stage: string; loadedBytes: number; totalBytes: number }) => void;
+}
+
+/** Owns requests: plans, has the stages loaded, and sends steps through them. */
+export class Coordinator implements AsyncDisposable {
+  /** Resolves with a one-line reason when a worker is lost; never rejects. */
+  readonly failure: Promise<CoordinatorError>;
+  readonly plan: Plan;
+  readonly #pipeline: Pipeline;
+  readonly #cellMap: CellMap;
+  #fail!: (error: CoordinatorError) => void;
+  #stage: Stage | undefined;
+  #runner: StageRunner | undefined;
+  #next: Connection | undefined;
+  #sender: TensorSender | undefined;
+  #statsSince = performance.now();
+
+  private constructor(
+    private readonly options: CoordinatorOptions,
+    private readonly session: string,
+    private readonly workers: readonly RemoteWorker[],
+    private readonly shards: readonly Shard[],
+  ) {
+    this.failure = new Promise((resolve) => (this.#fail = resolve));
+    this.#cellMap = new CellMap(options.context, options.conversations ?? 1);
+    this.plan = this.#plan();
+    this.#pipeline = new Pipeline({
+      submit: (step) =>
+        this.#runner
+          ? this.#runner.enqueue(step, new Float32Array(0))
+          : this.#sender?.send(step, new Float32Array(0)),
+      cancel: (ids) => {
+        this.#runner?.cancel(ids);
+        for (const worker of this.workers) worker.cancel(ids);
+      },
+    });
+    for (const worker of workers)
+      worker.events = {
+        onResult: (id, tokens) => this.#pipeline.finished(id, tokens),
+        onStepFailed: (id, error) => this.#pipeline.failed(id, error),
+        onLost: (error) => this.#lose(error as CoordinatorError),
+      };
+  }
+
+  /**
+   * Connects to the workers, splits the model and has every stage loaded.
+   * @throws ModelError, EngineError, TransportError, and CoordinatorError 'plan', 'memory', 'context',
+   * 'worker-refused' or 'worker-lost'
+   */
+  static async open(options: CoordinatorOptions): Promise<Coordinator> {
+    const { layers } = architectureOf(options.source).hyperparameters(options.source);
+    const session = randomUUID();
+    const workers = await connectAll(options, session);
+    try {
+      const candidates = [ownMachine(options.engine), ...workers.map(machineOf)];
+      const shards = splitLayers(layers, candidates, options.layers);
+      for (const worker of workers) checkModel(worker, options.source);
+      const coordinator = new Coordinator(options, session, workers, shards);
+      checkMemory(coordinator.plan, candidates);
+      try {
+        await coordinator.#load();
+      } catch (error) {
+        await coordinator.close();
+        throw error;
+      }
+      return coordinator;
+    } catch (error) {
+      for (const worker of workers) worker.close('the coordinator gave up');
+      throw error;
+    }
+  }
+
+  /** Begins a conversation. @throws CoordinatorError 'context' when all are taken */
+  conversation(): Conversation {
+    const { chunkTokens } = this.options;
+    return new Conversation(this.#pipeline, this.#cellMap, chunkTokens, this.plan.stages.length);
+  }
+
+  /** Where the time of every stage went since the last reset. @throws CoordinatorError 'worker-lost' */
+  async stats({ reset = false } = {}): Promise<StageStats[]> {
+    const elapsedMs = performance.now() - this.#statsSince;
+    const remote = await Promise.all(this.workers.map((worker) => worker.stats(reset)));
+    const all = [this.#ownStats(), ...remote];
+    if (reset) {
+      this.#statsSince = performance.now();
+      this.#runner?.resetStats();
+      this.#sender?.resetStats();
+    }
+    return this.plan.stages.map((stage, i) =>
+      stageStats(stage, all[i] as Messages['stats'], elapsedMs),
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#pipeline.break(new CoordinatorError('cancelled', 'the coordinator was closed'));
+    for (const worker of this.workers) worker.close('the coordinator is done');
+    this.#next?.close('the coordinator is done');
+    await this.#runner?.stop();
+    this.#stage?.dispose();
+    this.#stage = undefined;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #plan(): Plan {
+    const names = ['coordinator', ...this.workers.map(({ name }) => name)];
+    const devices = [
+      this.options.engine.device.name,
+      ...this.workers.map(({ welcome }) => welcome.device),
+    ];
+    return {
+      stages: this.shards.map((shard, i) => ({
+        name: names[i] ?? '',
+        layers: shard.endLayer - shard.firstLayer,
+        firstLayer: shard.firstLayer,
+        endLayer: shard.endLayer,
+        device: devices[i] ?? '',
+        memory: isEmpty(shard)
+          ? { weights: 0, kv: 0, compute: 0 }
+          : this.options.engine.estimate(this.#stageOptions(shard)),
+      })),
+    };
+  }
+
+  #stageOptions(shard: Shard) {
+    return {
+      source: this.options.source,
+      shard,
+      cells: this.#cellMap.cells,
+      kvType: this.options.kvType,
+      maxBatchTokens: this.options.chunkTokens,
+    };
+  }
+
+  async #load(): Promise<void> {
+    const { source, cacheDirectory } = this.options;
+    const hashes = new TensorHashes(source, cacheDirectory);
+    const loads = this.workers.map(async (worker, i) =>
+      worker.load(await this.#loadMessage(i, hashes), source, (loadedBytes, totalBytes) =>
+        this.options.onProgress?.({ stage: worker.name, loadedBytes, totalBytes }),
+      ),
+    );
+    // All must have settled before anything is given up, so that no load goes on behind our back.
+    const results = await Promise.allSettled([this.#loadOwnStage(), ...loads]);
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await this.#connectNext();
+  }
+
+  async #loadOwnStage(): Promise<void> {
+    const shard = this.shards[0] as Shard;
+    if (isEmpty(shard)) return;
+    const { engine, chunkTokens, onProgress } = this.options;
+    const stage = await engine.load({
+      ...this.#stageOptions(shard),
+      onProgress: (loadedBytes, totalBytes) =>
+        onProgress?.({ stage: 'coordinator', loadedBytes, totalBytes }),
+    });
+    this.#stage = stage;
+    this.#runner = new StageRunner(
+      stage,
+      {
+        forward: (step, hidden) => this.#sender?.send(step, hidden),
+        finish: ({ id }, tokens) => this.#pipeline.finished(id, tokens),
+        fail: ({ id }, { message }) =>
+          this.#pipeline.failed(id, new CoordinatorError('step', message)),
+      },
+      chunkTokens,
+    );
+  }
+
+  async #connectNext(): Promise<void> {
+    const first = this.workers[0];
+    if (!first) return;
+    const { softwareVersion, codec, source } = this.options;
+    const { connection } = await dial({
+      ...first.address,
+      hello: { role: 'tensor', session: this.session, softwareVersion, name: 'coordinator' },
+    });
+    this.#next = connection;
+    const { hiddenSize } = architectureOf(source).hyperparameters(source);
+    this.#sender = new TensorSender(connection, codecNamed(codec), hiddenSize);
+    void connection.closed.then(({ message }) =>
+      this.#lose(new CoordinatorError('worker-lost', `lost ${message}`)),
+    );
+  }
+
+  async #loadMessage(index: number, hashes: TensorHashes): Promise<Messages['load']> {
+    const { source, codec, kvType, chunkTokens } = this.options;
+    const shard = this.shards[index + 1] as Shard;
+    const worker = this.workers[index] as RemoteWorker;
+    const next = this.workers[index + 1]?.address;
+    const holdsModel = worker.welcome.modelFingerprint !== '';
+    const tensors = holdsModel ? [] : tensorsOfShard(source.tensors, shard);
+    const sha256 = await hashes.of(tensors);
+    return {
+      shard,
+      modelFingerprint: source.fingerprint,
+      metadata: holdsModel ? '' : engineMetadata(source),
+      tensors: tensors.map(({ name, type, shape, bytes }, i) => ({
+        name,
+        type: type.id,
+        shape: [...shape],
+        bytes,
+        sha256: sha256[i] ?? '',
+      })),
+      cells: this.#cellMap.cells,
+      kvType,
+      maxBatchTokens: chunkTokens,
+      codecIn: codec,
+      codecOut: codec,
+      nextHost: next?.host ?? '',
+      nextPort: next?.port ?? 0,
+    };
+  }
+
+  #ownStats(): Messages['stats'] {
+    const runner = this.#runner?.stats;
+    return {
+      steps: runner?.steps ?? 0,
+      computeMs: runner?.computeMs ?? 0,
+      waitMs: runner?.waitMs ?? 0,
+      encodeMs: this.#sender?.encodeMs ?? 0,
+      sendMs: this.#sender?.sendMs ?? 0,
+      decodeMs: 0,
+      bytesSent: this.#next?.bytesSent ?? 0,
+      bytesReceived: 0,
+      residentBytes: process.memoryUsage.rss(),
+    };
+  }
+
+  #lose(error: CoordinatorError): void {
+    this.options.logger.debug(error.message);
+    this.#pipeline.break(error);
+    this.#fail(error);
+  }
+}
+
+async function connectAll(
+  { workers, softwareVersion }: CoordinatorOptions,
+  session: string,
+): Promise<RemoteWorker[]> {
+  const name = `coordinator on ${os.hostname()}, process ${process.pid}`;
+  const results = await Promise.allSettled(
+    workers.map((address) => RemoteWorker.connect(address, session, softwareVersion, name)),
+  );
+  const connected = results.flatMap((result) =>
+    result.status === 'fulfilled' ? [result.value] : [],
+  );
+  for (const result of results) {
+    if (result.status === 'fulfilled') continue;
+    for (const worker of connected) worker.close('the coordinator gave up');
+    throw result.reason;
+  }
+  return connected;
+}
+
+/** @throws CoordinatorError 'worker-refused' when the worker holds another model */
+function checkModel({ welcome, name }: RemoteWorker, source: TensorSource): void {
+  const { modelFingerprint } = welcome;
+  if (modelFingerprint !== '' && modelFingerprint !== source.fingerprint)
+    throw new CoordinatorError(
+      'worker-refused',
+      `worker ${name} holds another model: start it with the same --model file, or without --model to have its shard sent`,
+    );
+}
+
+function ownMachine({ device }: Engine): Candidate {
+  return {
+    name: 'coordinator',
+    device: device.name,
+    machine: 'local',
+    freeBytes: device.freeBytes,
+  };
+}
+
+function machineOf({ name, address, welcome }: RemoteWorker): Candidate {
+  const isLoopback = /^(127\.|::1$|localhost$)/.test(address.host);
+  return {
+    name,
+    device: welcome.device,
+    machine: isLoopback ? 'local' : address.host,
+    freeBytes: welcome.freeBytes,
+  };
+}
+
+/** Vocabularies are large, and of no use to an engine. */
+function engineMetadata({ metadata }: TensorSource): string {
+  return JSON.stringify(
+    [...metadata].filter(
+      ([key, value]) => !key.startsWith('tokenizer.') && typeof value !== 'bigint',
+    ),
+  );
+}
+
+function isEmpty({ firstLayer, endLayer }: Shard): boolean {
+  return firstLayer === endLayer;
+}

@@ -1,0 +1,220 @@
+import type { Logger } from 'pino';
+import { kvTypes, type Engine, type Stage } from '../engine/engine.js';
+import { StageRunner } from '../engine/stage-runner.js';
+import { tensorTypes } from '../model/gguf/tensor-types.js';
+import type { MetadataValue, TensorSource } from '../model/tensor-source.js';
+import { codecNamed } from '../transport/codecs/codecs.js';
+import type { Connection } from '../transport/connection.js';
+import type { Message, Messages } from '../transport/messages.js';
+import { toBytes } from '../transport/steps.js';
+import { dial } from '../transport/tcp.js';
+import { TensorReceiver, TensorSender } from '../transport/tensor-link.js';
+import { WorkerError } from './errors.js';
+import { ShardReceiver } from './receive-shard.js';
+import type { ReceivedTensor } from './received-shard.js';
+import type { TensorCache } from './tensor-cache.js';
+
+export interface SessionOptions {
+  readonly engine: Engine;
+  readonly model?: TensorSource;
+  readonly cache: TensorCache;
+  readonly softwareVersion: string;
+  readonly logger: Logger;
+}
+
+/** Progress is reported when this much more is loaded. */
+const progressBytes = 4 << 20;
+
+/** One coordinator's use of a worker: loads a stage, runs it, and frees everything when the coordinator is gone. */
+export class Session {
+  /** Resolves with the reason when the session is over and its memory is free. */
+  readonly ended: Promise<string>;
+  #receivingShard: ShardReceiver | undefined;
+  #loading: Promise<void> = Promise.resolve();
+  #load: Messages['load'] | undefined;
+  #stage: Stage | undefined;
+  #runner: StageRunner | undefined;
+  #previous: Connection | undefined;
+  #receiver: TensorReceiver | undefined;
+  #next: Connection | undefined;
+  #sender: TensorSender | undefined;
+
+  constructor(
+    private readonly control: Connection,
+    private readonly id: string,
+    private readonly options: SessionOptions,
+  ) {
+    control.onMessage = (message, payload) => this.#handle(message, payload);
+    this.ended = control.closed.then(async (reason) => {
+      await this.#dispose(reason.message);
+      return reason.message;
+    });
+  }
+
+  /** Takes the connection that the previous stage's steps come over. */
+  attachPrevious(connection: Connection): void {
+    this.#previous?.close('replaced by another connection');
+    this.#previous = connection;
+    void connection.closed.then((reason) => this.options.logger.debug(reason.message));
+    this.#startReceiving();
+  }
+
+  /** Ends the session from this side. */
+  async end(reason: string): Promise<void> {
+    this.control.close(reason);
+    await this.ended;
+  }
+
+  #handle(message: Message, payload: Uint8Array): void {
+    switch (message.kind) {
+      case 'load':
+        this.#loading = this.#loadStage(message.body);
+        return;
+      case 'tensorData':
+        void this.#receivingShard?.receive(message.body.name, message.body.offset, payload);
+        return;
+      case 'cancel':
+        this.#runner?.cancel(message.body.ids);
+        return;
+      case 'statsRequest':
+        this.control.send('stats', this.#stats());
+        if (message.body.reset) this.#resetStats();
+        return;
+      default:
+        throw new WorkerError(`a ${message.kind} message here`);
+    }
+  }
+
+  async #loadStage(load: Messages['load']): Promise<void> {
+    try {
+      if (this.#load) throw new WorkerError('a stage is loaded already');
+      this.#load = load;
+      const { engine, logger } = this.options;
+      const source = this.options.model ?? (await this.#receiveShard(load));
+      if (source.fingerprint !== load.modelFingerprint)
+        throw new WorkerError(
+          'holds another model file than the coordinator: start it with the same file, or without --model to receive its shard',
+        );
+      logger.info(`loading layers ${load.shard.firstLayer} to ${load.shard.endLayer - 1}`);
+      const stage = await engine.load({
+        source,
+        shard: load.shard,
+        cells: load.cells,
+        kvType: kvTypes.find((type) => type === load.kvType) ?? 'f16',
+        maxBatchTokens: load.maxBatchTokens,
+        onProgress: this.#progressReporter(),
+      });
+      await this.#start(stage, load);
+      this.control.send('ready', stage.memory);
+      logger.info('ready');
+    } catch (error) {
+      const { message } = error as Error;
+      this.options.logger.error(message);
+      this.control.send('failed', { code: 'load', message });
+    }
+  }
+
+  async #receiveShard(load: Messages['load']): Promise<TensorSource> {
+    const tensors: ReceivedTensor[] = load.tensors.map(({ name, type, shape, bytes, sha256 }) => {
+      const known = tensorTypes.get(type);
+      if (!known) throw new WorkerError(`tensor ${name} is of unknown type ${type}`);
+      return { name, type: known, shape, bytes, sha256 };
+    });
+    const metadata = new Map(JSON.parse(load.metadata) as [string, MetadataValue][]);
+    const receiver = new ShardReceiver(
+      this.options.cache,
+      metadata,
+      tensors,
+      load.modelFingerprint,
+      (bytes) => this.control.send('stored', { bytes }),
+    );
+    this.#receivingShard = receiver;
+    this.control.send('missing', { names: await receiver.missing() });
+    await receiver.complete;
+    return receiver.source();
+  }
+
+  async #start(stage: Stage, load: Messages['load']): Promise<void> {
+    this.#stage = stage;
+    if (load.nextPort > 0) {
+      const { connection } = await dial({
+        host: load.nextHost,
+        port: load.nextPort,
+        hello: {
+          role: 'tensor',
+          session: this.id,
+          softwareVersion: this.options.softwareVersion,
+          name: `the stage of layers ${load.shard.firstLayer} to ${load.shard.endLayer - 1}`,
+        },
+      });
+      this.#next = connection;
+      this.#sender = new TensorSender(connection, codecNamed(load.codecOut), stage.hiddenSize);
+      void connection.closed.then(({ message }) =>
+        this.control.send('failed', { code: 'link', message }),
+      );
+    }
+    const { control } = this;
+    this.#runner = new StageRunner(
+      stage,
+      {
+        forward: (step, hidden) => this.#sender?.send(step, hidden),
+        finish: ({ id }, tokens) => control.send('result', { id, tokens: toBytes(tokens) }),
+        fail: ({ id }, { message }) => control.send('stepFailed', { id, message }),
+      },
+      load.maxBatchTokens,
+    );
+    this.#startReceiving();
+  }
+
+  /** The previous stage may connect before or after this one is loaded. */
+  #startReceiving(): void {
+    const { hiddenSize } = this.#stage ?? {};
+    const runner = this.#runner;
+    if (!this.#previous || !this.#load || !runner || hiddenSize === undefined) return;
+    this.#receiver = new TensorReceiver(
+      this.#previous,
+      codecNamed(this.#load.codecIn),
+      hiddenSize,
+      (step, hidden, release) => runner.enqueue(step, hidden, release),
+    );
+  }
+
+  #progressReporter(): (loadedBytes: number, totalBytes: number) => void {
+    let reported = 0;
+    return (loadedBytes, totalBytes) => {
+      if (loadedBytes < totalBytes && loadedBytes - reported < progressBytes) return;
+      reported = loadedBytes;
+      this.control.send('loadProgress', { loadedBytes, totalBytes });
+    };
+  }
+
+  #stats(): Messages['stats'] {
+    const runner = this.#runner?.stats;
+    return {
+      steps: runner?.steps ?? 0,
+      computeMs: runner?.computeMs ?? 0,
+      waitMs: runner?.waitMs ?? 0,
+      encodeMs: this.#sender?.encodeMs ?? 0,
+      sendMs: this.#sender?.sendMs ?? 0,
+      decodeMs: this.#receiver?.decodeMs ?? 0,
+      bytesSent: this.#next?.bytesSent ?? 0,
+      bytesReceived: this.#previous?.bytesReceived ?? 0,
+      residentBytes: process.memoryUsage.rss(),
+    };
+  }
+
+  #resetStats(): void {
+    this.#runner?.resetStats();
+    this.#sender?.resetStats();
+    this.#receiver?.resetStats();
+  }
+
+  async #dispose(reason: string): Promise<void> {
+    this.#previous?.close(reason);
+    this.#next?.close(reason);
+    await this.#receivingShard?.abort(reason);
+    await this.#loading;
+    await this.#runner?.stop();
+    this.#stage?.dispose();
+  }
+}
