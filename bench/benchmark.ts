@@ -1,0 +1,152 @@
+import type { Conversation } from '../coord/conversation.js';
+import type { Coordinator } from '../coord/coordinator.js';
+import type { StageStats } from '../coord/stage-stats.js';
+import { greedy } from '../engine/engine.js';
+
+/** What to measure. */
+export interface BenchmarkOptions {
+  /** Tokens of the prompt. */
+  readonly prefillTokens: number;
+  /** Steps of one token after it. */
+  readonly decodeTokens: number;
+  /** Measurements, after one that does not count; figures are their medians. */
+  readonly repeat: number;
+  /** Number of token ids to draw the prompt from. */
+  readonly vocabulary: number;
+  /** Called before every measurement, the one that does not count as 0. */
+  readonly onMeasurement?: (index: number) => void;
+}
+
+/** What a stage did in a decode step, on average; times in milliseconds. */
+export interface BenchmarkStage {
+  readonly name: string;
+  readonly layers: number;
+  readonly steps: number;
+  readonly computeMs: number;
+  readonly encodeMs: number;
+  readonly decodeMs: number;
+  readonly sendMs: number;
+  readonly waitMs: number;
+  /** Bytes per step on the link to the next stage. */
+  readonly bytesSent: number;
+  readonly residentBytes: number;
+  readonly idleShare: number;
+}
+
+export interface BenchmarkResult {
+  readonly prefill: { readonly tokens: number; readonly tokPerSec: number };
+  readonly decode: {
+    readonly tokens: number;
+    readonly tokPerSec: number;
+    /** Milliseconds per token. */
+    readonly tpotMs: number;
+  };
+  /** Milliseconds from the prompt to the first token. */
+  readonly ttftMs: number;
+  readonly stages: readonly BenchmarkStage[];
+}
+
+interface Measurement {
+  readonly ttftMs: number;
+  readonly decodeMs: number;
+  readonly stages: readonly StageStats[];
+}
+
+/**
+ * Measures how fast a model reads a prompt and continues it, greedily, and where every stage's time goes while it
+ * continues. The prompt is random, but always the same.
+ * @throws CoordinatorError
+ */
+export async function benchmark(
+  coordinator: Coordinator,
+  options: BenchmarkOptions,
+): Promise<BenchmarkResult> {
+  const prompt = randomTokens(options.prefillTokens, options.vocabulary);
+  const conversation = coordinator.conversation();
+  const measurements: Measurement[] = [];
+  try {
+    for (let i = 0; i <= options.repeat; i++) {
+      options.onMeasurement?.(i);
+      const measured = await measure(coordinator, conversation, prompt, options.decodeTokens);
+      if (i > 0) measurements.push(measured);
+    }
+  } finally {
+    conversation.close();
+  }
+  return summarize(measurements, options);
+}
+
+async function measure(
+  coordinator: Coordinator,
+  conversation: Conversation,
+  prompt: Int32Array,
+  decodeTokens: number,
+): Promise<Measurement> {
+  conversation.reset();
+  const generation = conversation.generate(prompt, {
+    sampling: greedy,
+    // The first token is the prompt's.
+    maxTokens: decodeTokens + 1,
+    isEnd: () => false,
+  });
+  const begin = performance.now();
+  await generation.next();
+  const ttftMs = performance.now() - begin;
+  await coordinator.stats({ reset: true });
+  const decodeBegin = performance.now();
+  while (!(await generation.next()).done);
+  const decodeMs = performance.now() - decodeBegin;
+  return { ttftMs, decodeMs, stages: await coordinator.stats() };
+}
+
+function summarize(
+  measurements: readonly Measurement[],
+  { prefillTokens, decodeTokens }: BenchmarkOptions,
+): BenchmarkResult {
+  const ttftMs = median(measurements.map((measurement) => measurement.ttftMs));
+  const decodeMs = median(measurements.map((measurement) => measurement.decodeMs));
+  // The stages' figures are of the measurement that the others are from, so that they add up.
+  const typical =
+    measurements.find((measurement) => measurement.decodeMs === decodeMs) ?? measurements[0];
+  return {
+    prefill: { tokens: prefillTokens, tokPerSec: (prefillTokens * 1000) / ttftMs },
+    decode: {
+      tokens: decodeTokens,
+      tokPerSec: (decodeTokens * 1000) / decodeMs,
+      tpotMs: decodeMs / decodeTokens,
+    },
+    ttftMs,
+    stages: (typical?.stages ?? []).map(perStep),
+  };
+}
+
+function perStep(stats: StageStats): BenchmarkStage {
+  const steps = Math.max(1, stats.steps);
+  return {
+    name: stats.name,
+    layers: stats.layers,
+    steps: stats.steps,
+    computeMs: stats.computeMs / steps,
+    encodeMs: stats.encodeMs / steps,
+    decodeMs: stats.decodeMs / steps,
+    sendMs: stats.sendMs / steps,
+    waitMs: stats.waitMs / steps,
+    bytesSent: stats.bytesSent / steps,
+    residentBytes: stats.residentBytes,
+    idleShare: stats.idleShare,
+  };
+}
+
+/** The middle value; of an even number of values the higher of the two. */
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+}
+
+/** Numerical Recipes' linear congruential generator, from a fixed start. */
+function randomTokens(count: number, vocabulary: number): Int32Array {
+  let state = 1;
+  return Int32Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 0x1_0000_0000) * vocabulary);
+  });
+}

@@ -1,0 +1,112 @@
+import type { BenchmarkResult, BenchmarkStage } from '../bench/benchmark.js';
+import type { PlannedStage } from '../coord/plan.js';
+import { formatBytes, type describeMachine } from './machine.js';
+import { formatTable } from './table.js';
+
+/** What `bench --json` prints. */
+export interface BenchReport extends BenchmarkResult {
+  readonly machine: ReturnType<typeof describeMachine>;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly plan: BenchPlan;
+}
+
+/** What was measured. */
+export interface BenchPlan {
+  readonly model: string;
+  readonly stages: readonly PlannedStage[];
+  readonly codec: string;
+  readonly kvType: string;
+  readonly context: number;
+  readonly threads: number;
+  readonly pinned: boolean;
+}
+
+/** The report for people. */
+export function formatBenchReport(report: BenchReport): string {
+  const { machine, versions, plan, prefill, decode, ttftMs } = report;
+  const setup = [
+    ['machine', `${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)}`],
+    [
+      'versions',
+      Object.entries(versions)
+        .map(([name, value]) => `${name} ${value}`)
+        .join(', '),
+    ],
+    ['model', plan.model],
+    [
+      'plan',
+      plan.stages
+        .map(({ layers, name, device }) => `${layers} layers on ${name} (${device})`)
+        .join(' + '),
+    ],
+    [
+      '',
+      `codec ${plan.codec}, KV ${plan.kvType}, context ${plan.context}, threads per process ${plan.threads}${plan.pinned ? ', one core each' : ''}`,
+    ],
+  ];
+  const figures = [
+    [
+      'prefill',
+      `${prefill.tokPerSec.toFixed(1)} tok/s`,
+      `${prefill.tokens} tokens, TTFT ${ttftMs.toFixed(1)} ms`,
+    ],
+    [
+      'decode',
+      `${decode.tokPerSec.toFixed(1)} tok/s`,
+      `${decode.tokens} tokens, TPOT ${decode.tpotMs.toFixed(2)} ms`,
+    ],
+  ];
+  return [
+    setup.map(([name, value]) => `${(name ?? '').padEnd(9)} ${value}`).join('\n'),
+    figures.map(([name, rate, rest]) => `${name?.padEnd(9)} ${rate}   (${rest})`).join('\n'),
+    formatStages(report),
+  ].join('\n\n');
+}
+
+/** Where the time of a decode step goes. */
+function formatStages({ stages, decode }: BenchmarkResult): string {
+  const ms = (value: number) => value.toFixed(3);
+  const heads = [
+    'ms per step',
+    'layers',
+    'compute',
+    'encode',
+    'decode',
+    'send',
+    'waiting',
+    'sent',
+    'memory',
+  ];
+  const rows = stages.map((stage) => [
+    stage.name,
+    String(stage.layers),
+    ms(stage.computeMs),
+    ms(stage.encodeMs),
+    ms(stage.decodeMs),
+    ms(stage.sendMs),
+    ms(stage.waitMs),
+    `${stage.bytesSent.toFixed(0)} B`,
+    formatBytes(stage.residentBytes),
+  ]);
+  const sum = (part: (stage: BenchmarkStage) => number) =>
+    stages.reduce((total, stage) => total + part(stage), 0);
+  const compute = sum(({ computeMs }) => computeMs);
+  const codec = sum(({ encodeMs, decodeMs }) => encodeMs + decodeMs);
+  const send = sum(({ sendMs }) => sendMs);
+  const rest = decode.tpotMs - compute - codec - send;
+  const percent = (value: number) => `${((100 * value) / decode.tpotMs).toFixed(1)} %`;
+  const share = (name: string, value: number) => [name, `${ms(value)} ms`, percent(value)];
+  return [
+    formatTable([heads, ...rows]),
+    '',
+    'where a step goes',
+    formatTable([
+      share('compute', compute),
+      share('encode, decode', codec),
+      share('send', send),
+      share('rest: network, wake-ups, event loops', rest),
+    ]),
+    '',
+    `everything but compute: ${ms((decode.tpotMs - compute) / Math.max(1, stages.length))} ms per step and stage`,
+  ].join('\n');
+}

@@ -1,0 +1,106 @@
+import path from 'node:path';
+import { InvalidArgumentError, type Command } from 'commander';
+import { benchmark } from '../bench/benchmark.js';
+import { writeGguf } from '../model/gguf/writer.js';
+import { formatBenchReport, type BenchPlan, type BenchReport } from './bench-report.js';
+import { UsageError } from './errors.js';
+import { createLogger } from './logging.js';
+import { describeMachine, describeVersions, formatBytes } from './machine.js';
+import { openCluster, type Cluster } from './open-cluster.js';
+import { openModel } from './open-model.js';
+import { addSettings, clusterSettings, settingsFrom } from './options.js';
+import type { Settings } from './settings.js';
+
+const examples = `
+Examples:
+  daisychain bench -m model.gguf
+  daisychain bench --synthetic qwen3-0.6b --type q4_0 --layers 14,14 --spawn --pin
+  daisychain bench --synthetic qwen3-4b --write qwen3-4b.gguf    writes the model and ends
+
+--json prints {machine, versions, plan, prefill: {tokens, tokPerSec}, decode: {tokens, tokPerSec, tpotMs}, ttftMs, stages}.
+With --worker and --synthetic, start the workers with the same --synthetic and --type: nothing is sent then.`;
+
+interface BenchFlags {
+  readonly prefill: number;
+  readonly decode: number;
+  readonly repeat: number;
+  readonly write?: string;
+  readonly json?: boolean;
+}
+
+/** The context is a multiple of this many tokens, as small as the measurement allows. */
+const contextStep = 256;
+
+/** `daisychain bench`: how fast a model runs on a split, and where the time goes. */
+export function addBenchCommand(program: Command): void {
+  const command = program
+    .command('bench')
+    .description('measure tokens per second, and where the time of every stage goes')
+    .option('--prefill <tokens>', 'tokens of the prompt', count, 128)
+    .option('--decode <tokens>', 'tokens to generate after it', count, 64)
+    .option('--repeat <times>', 'measurements, after one that warms up', count, 3)
+    .option('--write <file>', 'write the synthetic model to a file (GGUF) instead')
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', examples)
+    .action(bench);
+  addSettings(command, ['synthetic', 'type', ...clusterSettings]);
+}
+
+function count(value: string): number {
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < 1)
+    throw new InvalidArgumentError('expected a whole number of 1 or more');
+  return number;
+}
+
+async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void> {
+  const settings = settingsFrom(flags);
+  if (flags.write !== undefined) return writeModel(settings, flags.write);
+  const logger = createLogger(settings, 'warn');
+  const needed = flags.prefill + flags.decode;
+  const context = settings.context ?? Math.ceil(needed / contextStep) * contextStep;
+  if (context < needed)
+    throw new UsageError(`--context ${context} is too small for ${needed} tokens`);
+  await using cluster = await openCluster({ ...settings, context }, logger);
+  const { coordinator, engine, sizes } = cluster;
+  const result = await benchmark(coordinator, {
+    prefillTokens: flags.prefill,
+    decodeTokens: flags.decode,
+    repeat: flags.repeat,
+    vocabulary: sizes.vocabulary,
+    onMeasurement: (index) => logger.info(index === 0 ? 'warming up' : `measurement ${index}`),
+  });
+  const report: BenchReport = {
+    machine: describeMachine(),
+    versions: describeVersions(engine),
+    plan: planOf(settings, cluster),
+    ...result,
+  };
+  process.stdout.write(`${flags.json ? JSON.stringify(report) : formatBenchReport(report)}\n`);
+}
+
+function planOf(settings: Settings, cluster: Cluster): BenchPlan {
+  const { coordinator, codec, kvType, context, engine } = cluster;
+  const { synthetic, type, model } = settings;
+  return {
+    model: synthetic ? `synthetic ${synthetic}, ${type ?? 'q4_0'}` : path.basename(model ?? ''),
+    stages: coordinator.plan.stages,
+    codec,
+    kvType,
+    context,
+    threads: engine.threads,
+    pinned: settings.pin ?? false,
+  };
+}
+
+async function writeModel(settings: Settings, file: string): Promise<void> {
+  if (!settings.synthetic) throw new UsageError('--write needs a --synthetic shape');
+  const source = await openModel(settings);
+  if (!source) return;
+  const tensors = [...source.tensors.values()];
+  await writeGguf(file, source.metadata, tensors, (name, offset, into) =>
+    source.read(name, offset, into),
+  );
+  const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+  process.stdout.write(`wrote ${file} (${formatBytes(bytes)})\n`);
+}

@@ -1,0 +1,154 @@
+import { CoordinatorError } from '../../coord/errors.js';
+import type { Conversation } from '../../coord/conversation.js';
+import { ModelError } from '../../model/errors.js';
+import type { Tokenizer } from '../../model/tokenizer.js';
+import { answerPrompt } from '../answer.js';
+import type { Cluster } from '../open-cluster.js';
+import { chatDefaults, samplingFrom } from '../sampling.js';
+import type { Settings } from '../settings.js';
+import { describeSummary } from '../summary.js';
+import { helpText, parseCommand, type ChatCommand } from './commands.js';
+import { describeStages, type Display } from './display.js';
+import { InputAssembler } from './input-assembler.js';
+import type { LineReader } from './line-reader.js';
+import type { Transcript } from './transcript.js';
+
+export interface ChatOptions {
+  readonly cluster: Cluster;
+  readonly tokenizer: Tokenizer;
+  readonly transcript: Transcript;
+  readonly reader: LineReader;
+  readonly display: Display;
+  readonly settings: Settings;
+}
+
+/** A conversation at the terminal: reads, answers, and obeys commands until the user leaves. */
+export class ChatLoop {
+  readonly #conversation: Conversation;
+  readonly #input = new InputAssembler();
+  readonly #left: Promise<undefined>;
+  #leave!: () => void;
+  #hasLeft = false;
+  #answering: AbortController | undefined;
+
+  constructor(private readonly options: ChatOptions) {
+    this.#conversation = options.cluster.coordinator.conversation();
+    this.#left = new Promise((resolve) => {
+      this.#leave = () => {
+        this.#hasLeft = true;
+        resolve(undefined);
+      };
+    });
+    options.reader.onInterrupt = () => this.interrupt();
+  }
+
+  /** Ctrl-C: stops an answer, or empties what is typed; else leaves. */
+  interrupt(): void {
+    const { reader } = this.options;
+    if (this.#answering && !this.#answering.signal.aborted) return this.#answering.abort();
+    if (this.#answering || (!this.#input.pending && !reader.hasText)) return this.leave();
+    this.#input.discard();
+    reader.clearLine();
+  }
+
+  /** Ends the chat at once. */
+  leave(): void {
+    this.#answering?.abort();
+    this.#leave();
+  }
+
+  /** @throws CoordinatorError when a worker is lost, at the prompt too */
+  async run(): Promise<void> {
+    const { failure } = this.options.cluster.coordinator;
+    const lost = failure.then((error) => Promise.reject(error));
+    lost.catch(() => undefined);
+    while (!this.#hasLeft) {
+      const input = await Promise.race([this.#readInput(), lost, this.#left]);
+      if (input === undefined) return;
+      if (input.trim() === '') continue;
+      const command = parseCommand(input);
+      if (command?.name === 'exit') return;
+      if (command) await this.#obey(command);
+      else await Promise.race([this.#answer(input), this.#left]);
+    }
+  }
+
+  async #readInput(): Promise<string | undefined> {
+    const { reader, display } = this.options;
+    for (;;) {
+      const line = await reader.read(display.prompt(this.#input.pending));
+      if (line === undefined) return undefined;
+      const input = this.#input.push(line);
+      if (input !== undefined) return input;
+    }
+  }
+
+  async #obey(command: ChatCommand): Promise<void> {
+    const { display, transcript, cluster } = this.options;
+    switch (command.name) {
+      case 'reset':
+        transcript.reset();
+        this.#conversation.reset();
+        return display.note('a new conversation');
+      case 'stats': {
+        const stats = await cluster.coordinator.stats();
+        return display.note(describeStages(stats, this.#conversation.tokens, cluster.context));
+      }
+      case 'system':
+        if (command.argument !== '') transcript.system = command.argument;
+        return display.note(`system prompt: ${transcript.system ?? 'none'}`);
+      case 'help':
+        return display.note(helpText);
+      case 'unknown':
+        return display.warning(command.hint);
+      default:
+        return;
+    }
+  }
+
+  /** Answers a message. One that cannot be answered leaves the conversation as it was. */
+  async #answer(content: string): Promise<void> {
+    const { cluster, tokenizer, transcript, display, settings } = this.options;
+    this.#answering = new AbortController();
+    let begun = false;
+    try {
+      const turn = transcript.begin(content);
+      await cluster.coordinator.stats({ reset: true });
+      const answer = await answerPrompt(
+        this.#conversation,
+        tokenizer,
+        turn.tokens,
+        {
+          sampling: samplingFrom(settings, chatDefaults),
+          maxTokens: settings.maxTokens ?? cluster.context,
+          signal: this.#answering.signal,
+        },
+        (piece) => {
+          begun = true;
+          display.write(piece);
+        },
+      );
+      if (begun) display.line();
+      if (answer.tokens.length > 0) transcript.finish(turn, answer);
+      display.note(describeSummary(answer.summary));
+      if (answer.summary.finishReason === 'context') display.warning(contextHint);
+    } catch (error) {
+      if (begun) display.line();
+      display.warning(this.#remark(error));
+    } finally {
+      this.#answering = undefined;
+    }
+  }
+
+  /** What to say about a failure that the chat survives. @throws the failure, when it does not */
+  #remark(error: unknown): string {
+    if (error instanceof ModelError) return error.message;
+    if (!(error instanceof CoordinatorError)) throw error;
+    if (error.code === 'context') return `${error.message}; ${contextHint}`;
+    if (error.code === 'step') return error.message;
+    throw error;
+  }
+}
+
+const contextHint =
+  '/reset begins a new conversation, a larger --context makes room for longer ones';

@@ -1,0 +1,72 @@
+import type { StageStats } from '../../coord/stage-stats.js';
+import type { Cluster } from '../open-cluster.js';
+import { formatBytes } from '../machine.js';
+import { formatTable } from '../table.js';
+
+/** Writes to a terminal, with some colour, or to anything else, without. */
+export class Display {
+  constructor(
+    private readonly output: NodeJS.WriteStream,
+    private readonly isTerminal: boolean,
+  ) {}
+
+  /** Text of the model as it comes. Control characters stay out of the terminal, which would obey them. */
+  write(text: string): void {
+    this.output.write(this.isTerminal ? text.replace(/[^\P{Cc}\n\t]/gu, '\ufffd') : text);
+  }
+
+  line(text = ''): void {
+    this.output.write(`${text}\n`);
+  }
+
+  /** A remark of ours. */
+  note(text: string): void {
+    this.line(this.#styled(2, text));
+  }
+
+  warning(text: string): void {
+    this.line(this.#styled(33, text));
+  }
+
+  /** The prompt of an input, or of its next line. */
+  prompt(isContinuation: boolean): string {
+    return this.#styled(36, isContinuation ? '. ' : '> ');
+  }
+
+  #styled(code: number, text: string): string {
+    return this.isTerminal ? `\x1b[${code}m${text}\x1b[0m` : text;
+  }
+}
+
+/** What runs where. */
+export function describeCluster(model: string, cluster: Cluster): string {
+  const { coordinator, sizes, codec, context } = cluster;
+  const { stages } = coordinator.plan;
+  const split = stages.map(({ layers, name, device }) => `${layers} on ${name} (${device})`);
+  return [
+    model,
+    `${sizes.layers} layers: ${split.join(' + ')}`,
+    ...(stages.length > 1 ? [`links ${codec}`] : []),
+    `context ${context}`,
+  ].join(' · ');
+}
+
+/** What the stages did. */
+export function describeStages(
+  stats: readonly StageStats[],
+  held: number,
+  context: number,
+): string {
+  const heads = ['stage', 'layers', 'steps', 'compute', 'idle', 'sent', 'received', 'memory'];
+  const rows = stats.map((stage) => [
+    stage.name,
+    String(stage.layers),
+    String(stage.steps),
+    `${stage.computeMs.toFixed(0)} ms`,
+    `${(100 * stage.idleShare).toFixed(0)} %`,
+    formatBytes(stage.bytesSent),
+    formatBytes(stage.bytesReceived),
+    formatBytes(stage.residentBytes),
+  ]);
+  return `${formatTable([heads, ...rows])}\n${held} of ${context} tokens in the context`;
+}

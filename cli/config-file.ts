@@ -1,0 +1,59 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseDocument } from 'yaml';
+import { UsageError } from './errors.js';
+import {
+  checkSettings,
+  nameInFile,
+  settingNamed,
+  settings,
+  type Origin,
+  type SettingName,
+  type Settings,
+} from './settings.js';
+
+/**
+ * Reads settings from a YAML file. Paths in it are relative to the file.
+ * @throws UsageError that names the file, the setting and what was expected.
+ */
+export function readConfigFile(file: string): Settings {
+  const origin: Origin = { prefix: `${file}: `, nameOf: nameInFile };
+  const values: Partial<Record<SettingName, unknown>> = {};
+  for (const [key, value] of Object.entries(parse(file))) {
+    const name = settingNamed(key, origin);
+    if (value === null)
+      throw new UsageError(`${file}: ${key}: expected ${settings[name].expected}, not nothing`);
+    values[name] =
+      settings[name].isPath && typeof value === 'string' ? resolvePath(value, file) : value;
+  }
+  return checkSettings(values, origin);
+}
+
+function parse(file: string): Record<string, unknown> {
+  const document = parseDocument(read(file));
+  const [error] = document.errors;
+  if (error) {
+    const [what] = error.message.split('\n');
+    throw new UsageError(`${file}: not valid YAML: ${what?.replace(/:$/, '')}`);
+  }
+  const content: unknown = document.toJS() ?? {};
+  if (typeof content !== 'object' || content === null || Array.isArray(content))
+    throw new UsageError(`${file}: expected lines like "model: models/demo.gguf"`);
+  return content as Record<string, unknown>;
+}
+
+function read(file: string): string {
+  try {
+    return fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw new UsageError(`no such config file: ${path.resolve(file)}`);
+    throw new UsageError(`cannot read the config file ${file}: ${code}`);
+  }
+}
+
+function resolvePath(value: string, file: string): string {
+  const expanded = value.startsWith('~/') ? path.join(os.homedir(), value.slice(2)) : value;
+  return path.resolve(path.dirname(file), expanded);
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { addBenchCommand } from './bench.js';
+import { addChatCommand } from './chat.js';
+import { addDoctorCommand } from './doctor.js';
+import { reportFailure } from './errors.js';
+import { createLogger } from './logging.js';
+import { addRunCommand } from './run.js';
+import { logLevels } from './settings.js';
+import { version } from './version.js';
+import { addWorkerCommand } from './worker.js';
+
+const description = 'Run large language models across the machines you have.';
+
+const examples = `
+Begin with:
+  daisychain chat -m model.gguf                         all on this machine
+  daisychain chat -m model.gguf --spawn --layers 13,3   two processes on this machine
+  daisychain worker --host 0.0.0.0                      on the second machine, then on the first:
+  daisychain chat -m model.gguf --worker second:7070
+
+daisychain help COMMAND says more.`;
+
+/** What is still open when a command is done gets this long to close. */
+const drainMs = 1000;
+
+function createProgram(): Command {
+  const program = new Command('daisychain')
+    .description(description)
+    .version(version)
+    .addHelpText('after', examples)
+    .exitOverride()
+    .configureHelp({ sortOptions: false, showGlobalOptions: false })
+    .configureOutput({ outputError: (message, write) => write(oneLine(message)) });
+  const add = [addChatCommand, addRunCommand, addWorkerCommand, addBenchCommand, addDoctorCommand];
+  for (const addCommand of add) addCommand(program);
+  return program;
+}
+
+/** Commander writes "error: …" and hints on lines of their own. */
+function oneLine(message: string): string {
+  return `daisychain: ${message
+    .replace(/^error: /, '')
+    .trim()
+    .replace(/\s*\n\s*/g, ' ')}\n`;
+}
+
+/** Runs a command line. @returns the exit code */
+async function main(): Promise<number> {
+  try {
+    await createProgram().parseAsync();
+    return 0;
+  } catch (error) {
+    // Commander has printed its own; its code is 0 for --help and --version.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    return reportFailure(error, failureLogger());
+  }
+}
+
+/** Settings may be what failed, so the level is taken from the command line alone. */
+function failureLogger() {
+  const index = process.argv.indexOf('--log-level');
+  const logLevel = logLevels.find((level) => level === process.argv[index + 1]);
+  return createLogger(index >= 0 && logLevel ? { logLevel } : {}, 'warn');
+}
+
+function exitWith(error: unknown): void {
+  process.exit(reportFailure(error, failureLogger()));
+}
+
+process.on('uncaughtException', exitWith);
+process.on('unhandledRejection', exitWith);
+// Whoever read our output has enough of it (`daisychain run … | head`).
+process.stdout.on('error', () => process.exit(0));
+
+// A command that was interrupted has set its own.
+process.exitCode = (await main()) || (process.exitCode ?? 0);
+setTimeout(() => process.exit(), drainMs).unref();

@@ -1,0 +1,44 @@
+import type { DoctorReport, ModelFacts, WorkerFacts } from './doctor.js';
+import { formatBytes } from './machine.js';
+
+/** The report for people. */
+export function formatDoctorReport(report: DoctorReport): string {
+  const { machine, versions, devices, device, model, workers } = report;
+  const lines = [
+    `machine   ${machine.cpu}, ${machine.cores} cores (${machine.logicalCores} logical), ${machine.platform} ${machine.arch}`,
+    `memory    ${formatBytes(machine.freeBytes)} of ${formatBytes(machine.memoryBytes)} free`,
+    `versions  ${Object.entries(versions)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(', ')}`,
+    'devices',
+    ...devices.flatMap((found) => [
+      `  ${found.name === device ? '*' : ' '} ${found.name} (${found.kind}): ${found.description.trim()}, ${formatBytes(found.freeBytes)} of ${formatBytes(found.totalBytes)} free`,
+      `      weights go into ${found.bufferTypes.join(', else ')}`,
+    ]),
+    ...(model ? formatModel(model) : []),
+    ...(workers.length > 0 ? ['workers', ...workers.flatMap(formatWorker)] : []),
+  ];
+  return lines.join('\n');
+}
+
+function formatModel(model: ModelFacts): string[] {
+  const types = Object.entries(model.types)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, bytes]) => `${name} ${formatBytes(bytes)}`);
+  return [
+    `model     ${model.file}`,
+    `  ${model.architecture}, ${model.layers} layers, hidden size ${model.hiddenSize}, vocabulary ${model.vocabulary}, context ${model.contextLength}`,
+    `  ${formatBytes(model.bytes)}: ${types.join(', ')}`,
+    `  fingerprint ${model.fingerprint.slice(0, 16)}`,
+  ];
+}
+
+function formatWorker(worker: WorkerFacts): string[] {
+  if (!worker.reachable) return [`  ${worker.address}  ${worker.problem}`];
+  const { address, name, version, device, threads, freeBytes, model, rttMs } = worker;
+  const holds = model === '' ? 'holds no model file' : `holds model ${model.slice(0, 16)}`;
+  return [
+    `  ${address}  reachable, round trip ${rttMs.toFixed(2)} ms`,
+    `      ${name}, daisychain ${version}, ${device}, ${threads} threads, ${formatBytes(freeBytes)} free, ${holds}`,
+  ];
+}

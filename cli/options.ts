@@ -1,0 +1,60 @@
+import { Option, type Command } from 'commander';
+import { readConfigFile } from './config-file.js';
+import {
+  checkSettings,
+  flagOrigin,
+  mergeSettings,
+  settings,
+  type SettingName,
+  type Settings,
+} from './settings.js';
+
+/** Settings that say which model runs where; `chat`, `run` and `bench` share them. */
+export const clusterSettings: readonly SettingName[] = [
+  'model',
+  'layers',
+  'spawn',
+  'workers',
+  'context',
+  'kvType',
+  'codec',
+  'device',
+  'threads',
+  'chunk',
+  'pin',
+  'cacheDir',
+  'logLevel',
+];
+
+/** Settings of an answer; `chat` and `run` share them. */
+export const answerSettings: readonly SettingName[] = [
+  'draft',
+  'maxTokens',
+  'temperature',
+  'topK',
+  'topP',
+  'minP',
+  'repetitionPenalty',
+  'seed',
+  'system',
+];
+
+/** Gives a command the flags of some settings, and `--config` for a file with them. */
+export function addSettings(command: Command, names: readonly SettingName[]): Command {
+  for (const name of names) {
+    const { flag, help } = settings[name];
+    command.addOption(new Option(flag, help));
+  }
+  return command.option('--config <file>', 'YAML file with settings; flags win over it');
+}
+
+/**
+ * The settings of a command: its flags, and what they leave open from its config file.
+ * @param flags what commander parsed
+ * @throws UsageError
+ */
+export function settingsFrom(flags: Readonly<Record<string, unknown>>): Settings {
+  const given = checkSettings(flags, flagOrigin);
+  const { config } = flags;
+  return mergeSettings(given, typeof config === 'string' ? readConfigFile(config) : {});
+}

@@ -1,0 +1,48 @@
+import cliProgress, { type SingleBar } from 'cli-progress';
+
+/** What the coordinator reports while stages load. */
+export interface LoadEvent {
+  readonly stage: string;
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
+}
+
+/** Bars of what each stage has loaded, on stderr, if that is a terminal. */
+export class LoadProgress implements Disposable {
+  readonly #bars = new Map<string, SingleBar>();
+  readonly #display: cliProgress.MultiBar | undefined;
+
+  constructor(stream: NodeJS.WriteStream = process.stderr) {
+    if (!stream.isTTY) return;
+    this.#display = new cliProgress.MultiBar(
+      {
+        stream,
+        format: '{stage} {bar} {value}/{total} MB',
+        formatValue: (value, _, kind) =>
+          kind === 'value' || kind === 'total' ? (value / 1e6).toFixed(0) : `${value}`,
+        hideCursor: false,
+        clearOnComplete: true,
+        // cli-progress would catch SIGINT itself, and leave it at that.
+        gracefulExit: false,
+      },
+      cliProgress.Presets.shades_classic,
+    );
+  }
+
+  /** Shows an event. */
+  update({ stage, loadedBytes, totalBytes }: LoadEvent): void {
+    if (!this.#display) return;
+    const bar = this.#bars.get(stage);
+    if (!bar) {
+      const created = this.#display.create(totalBytes, loadedBytes, { stage: stage.padEnd(21) });
+      this.#bars.set(stage, created);
+      return;
+    }
+    bar.setTotal(totalBytes);
+    bar.update(loadedBytes);
+  }
+
+  [Symbol.dispose](): void {
+    this.#display?.stop();
+  }
+}

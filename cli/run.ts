@@ -1,0 +1,99 @@
+import type { Command } from 'commander';
+import type { GenerationSummary } from '../coord/conversation.js';
+import type { StageStats } from '../coord/stage-stats.js';
+import { answerPrompt, type Answer } from './answer.js';
+import { interruptible } from './interrupt.js';
+import { createLogger } from './logging.js';
+import { noteDraft } from './drafts.js';
+import { openCluster } from './open-cluster.js';
+import { addSettings, answerSettings, clusterSettings, settingsFrom } from './options.js';
+import { promptText, promptTokens, readPrompt, type PromptFlags } from './prompt.js';
+import { loadTokenizer } from './require-tokenizer.js';
+import { greedyDefaults, samplingFrom } from './sampling.js';
+import { describeSummary } from './summary.js';
+
+const examples = `
+Examples:
+  daisychain run -m model.gguf -p "What is a daisy chain?"
+  daisychain run -m model.gguf --layers 13,3 --spawn -p - < question.txt
+  daisychain run -m model.gguf --worker mac-two:7070 --messages chat.json --json
+
+--json prints one object: {text, tokens, promptTokens, finishReason, ttftMs, tokPerSec, prefillTokPerSec, stages}.`;
+
+const defaultMaxTokens = 512;
+
+/** What shells report for a program that Ctrl-C ended. */
+const interruptedCode = 130;
+
+interface RunFlags extends PromptFlags {
+  readonly json?: boolean;
+}
+
+/** What `run --json` prints. */
+export interface RunReport {
+  readonly text: string;
+  /** Generated token ids, with the one that ended the answer. */
+  readonly tokens: readonly number[];
+  readonly promptTokens: number;
+  readonly finishReason: GenerationSummary['finishReason'];
+  readonly ttftMs: number;
+  readonly tokPerSec: number;
+  readonly prefillTokPerSec: number;
+  readonly stages: readonly Pick<StageStats, 'layers' | 'computeMs' | 'idleShare'>[];
+}
+
+/** `daisychain run`: one prompt, one answer. */
+export function addRunCommand(program: Command): void {
+  const command = program
+    .command('run')
+    .description('answer one prompt')
+    .option('-p, --prompt <text>', 'the prompt; - reads it from stdin')
+    .option('--messages <file>', 'JSON file with [{role, content}, …] instead of a prompt')
+    .option('--raw', 'take the prompt as plain text, without the chat template')
+    .option('--json', 'print one JSON object with the answer, its tokens and times')
+    .addHelpText('after', examples)
+    .action(run);
+  addSettings(command, [...clusterSettings, ...answerSettings]);
+}
+
+async function run(flags: RunFlags & Record<string, unknown>): Promise<void> {
+  const settings = settingsFrom(flags);
+  const logger = createLogger(settings, 'warn');
+  const prompt = await readPrompt(flags, settings.system);
+  noteDraft(settings, logger);
+  using tokenizer = loadTokenizer(settings);
+  await using cluster = await openCluster(settings, logger);
+  const { coordinator, source } = cluster;
+  const tokens = promptTokens(promptText(prompt, source), tokenizer);
+  using interrupt = interruptible();
+  await coordinator.stats({ reset: true });
+  const answer = await answerPrompt(
+    coordinator.conversation(),
+    tokenizer,
+    tokens,
+    {
+      sampling: samplingFrom(settings, greedyDefaults),
+      maxTokens: settings.maxTokens ?? defaultMaxTokens,
+      signal: interrupt.signal,
+    },
+    (piece) => flags.json || process.stdout.write(piece),
+  ).finally(() => flags.json || process.stdout.write('\n'));
+  if (answer.summary.finishReason === 'cancelled') process.exitCode = interruptedCode;
+  if (flags.json)
+    process.stdout.write(`${JSON.stringify(report(answer, await coordinator.stats()))}\n`);
+  else if (process.stderr.isTTY) process.stderr.write(`${describeSummary(answer.summary)}\n`);
+}
+
+function report({ text, tokens, summary }: Answer, stages: readonly StageStats[]): RunReport {
+  const { promptTokens, finishReason, ttftMs, tokPerSec, prefillTokPerSec } = summary;
+  return {
+    text,
+    tokens,
+    promptTokens,
+    finishReason,
+    ttftMs,
+    tokPerSec,
+    prefillTokPerSec,
+    stages: stages.map(({ layers, computeMs, idleShare }) => ({ layers, computeMs, idleShare })),
+  };
+}

@@ -1,0 +1,96 @@
+import { z } from 'zod';
+import type { WorkerAddress } from '../coord/remote-worker.js';
+
+/** One setting: its flag, what it may be, and what users are told about it. */
+export interface Setting<Value> {
+  /** Flags as commander writes them. */
+  readonly flag: string;
+  readonly help: string;
+  /** Completes the sentence "expected …". */
+  readonly expected: string;
+  readonly schema: z.ZodType<Value>;
+  /** Whether it is a path, which a config file gives relative to itself. */
+  readonly isPath: boolean;
+}
+
+type Told = Pick<Setting<unknown>, 'flag' | 'help'>;
+
+/** The port that workers listen on unless told otherwise. */
+export const defaultPort = 7070;
+
+export function text(told: Told): Setting<string> {
+  return { ...told, expected: 'text', schema: z.string(), isPath: false };
+}
+
+export function path(told: Told): Setting<string> {
+  return { ...told, expected: 'a path', schema: z.string().min(1), isPath: true };
+}
+
+export function toggle(told: Told): Setting<boolean> {
+  return { ...told, expected: 'true or false', schema: z.boolean(), isPath: false };
+}
+
+export function wholeNumber(told: Told, from: number, to: number): Setting<number> {
+  const expected =
+    to === Infinity ? `a whole number of ${from} or more` : `a whole number from ${from} to ${to}`;
+  return { ...told, expected, schema: fromText(z.int().min(from).max(to)), isPath: false };
+}
+
+export function share(told: Told): Setting<number> {
+  const schema = fromText(z.number().min(0).max(1));
+  return { ...told, expected: 'a number from 0 to 1', schema, isPath: false };
+}
+
+export function numberBetween(told: Told, from: number, to: number): Setting<number> {
+  const schema = fromText(z.number().min(from).max(to));
+  return { ...told, expected: `a number from ${from} to ${to}`, schema, isPath: false };
+}
+
+export function oneOf<Name extends string>(told: Told, names: readonly Name[]): Setting<Name> {
+  return {
+    ...told,
+    expected: `one of ${names.join(', ')}`,
+    schema: z.enum(names as readonly [Name, ...Name[]]) as unknown as z.ZodType<Name>,
+    isPath: false,
+  };
+}
+
+/** Counts as a list, or as text with commas. */
+export function layerCounts(told: Told): Setting<number[]> {
+  const schema = z.preprocess(
+    (value) => (typeof value === 'string' ? value.split(',') : [value].flat()),
+    z.array(fromText(z.int().min(0).max(10_000))).min(1),
+  );
+  return { ...told, expected: 'layer counts like 13,3', schema, isPath: false };
+}
+
+export function addresses(told: Told): Setting<WorkerAddress[]> {
+  const address = z.string().transform((value, context) => {
+    const parsed = parseAddress(value);
+    if (parsed) return parsed;
+    context.addIssue('not an address');
+    return z.NEVER;
+  });
+  return {
+    ...told,
+    expected: 'HOST:PORT, like 192.168.1.7:7070 or [fe80::7]:7070',
+    schema: z.preprocess((value) => [value].flat(), z.array(address).min(1)),
+    isPath: false,
+  };
+}
+
+/** HOST, HOST:PORT, [IPv6] or [IPv6]:PORT. */
+export function parseAddress(value: string): WorkerAddress | undefined {
+  const match = /^(?:\[([0-9a-f:.%\w]+)\]|([^\s:[\]/]+))(?::(\d{1,5}))?$/i.exec(value.trim());
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3] ?? defaultPort);
+  return host && port >= 1 && port <= 65_535 ? { host, port } : undefined;
+}
+
+/** Flags are text: numbers among them become numbers, anything else is left for the schema to refuse. */
+function fromText<Schema extends z.ZodType<number>>(schema: Schema): z.ZodType<number> {
+  return z.preprocess(
+    (value) => (typeof value === 'string' && value.trim() !== '' ? Number(value) : value),
+    schema,
+  );
+}
