@@ -1,0 +1,248 @@
+import { createHash } from 'node:crypto';
+import { ModelError } from './errors.js';
+import { tensorBytes, tensorTypeNamed, type TensorType } from './gguf/tensor-types.js';
+import type { MetadataValue, TensorInfo, TensorSource } from './tensor-source.js';
+
+/** The sizes of a model with random weights. */
+export interface SyntheticShape {
+  readonly architecture: 'llama' | 'qwen2' | 'qwen3';
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  readonly feedForward: number;
+  readonly vocabulary: number;
+  /** Whether the head uses the embedding's matrix. */
+  readonly tied: boolean;
+  readonly ropeBase?: number;
+  readonly contextLength?: number;
+  readonly seed?: number;
+}
+
+/** Shapes of well-known models. */
+export const syntheticShapes: Readonly<Record<string, SyntheticShape>> = {
+  'qwen3-0.6b': {
+    architecture: 'qwen3',
+    layers: 28,
+    hiddenSize: 1024,
+    heads: 16,
+    kvHeads: 8,
+    headSize: 128,
+    feedForward: 3072,
+    vocabulary: 151_936,
+    tied: true,
+    ropeBase: 1_000_000,
+  },
+  'qwen3-4b': {
+    architecture: 'qwen3',
+    layers: 36,
+    hiddenSize: 2560,
+    heads: 32,
+    kvHeads: 8,
+    headSize: 128,
+    feedForward: 9728,
+    vocabulary: 151_936,
+    tied: true,
+    ropeBase: 1_000_000,
+  },
+  'llama-8b': {
+    architecture: 'llama',
+    layers: 32,
+    hiddenSize: 4096,
+    heads: 32,
+    kvHeads: 8,
+    headSize: 128,
+    feedForward: 14_336,
+    vocabulary: 128_256,
+    tied: false,
+    ropeBase: 500_000,
+  },
+};
+
+/** Types that random weights can be made in. */
+export const syntheticTypes: readonly string[] = ['f32', 'f16', 'q4_0', 'q8_0'];
+
+/** Random values come from one block of about this size, which tensors repeat from different places. */
+const patternBytes = 1 << 20;
+
+/**
+ * A model of random weights, made as they are read: for measuring speed without a download.
+ * @param shape name of one of `syntheticShapes`, or sizes
+ * @throws ModelError for an unknown shape or type
+ */
+export function syntheticModel(shape: string | SyntheticShape, typeName: string): TensorSource {
+  const sizes = typeof shape === 'string' ? syntheticShapes[shape] : shape;
+  if (!sizes)
+    throw new ModelError(
+      `unknown shape "${String(shape)}": known are ${Object.keys(syntheticShapes).join(', ')}`,
+    );
+  if (!syntheticTypes.includes(typeName))
+    throw new ModelError(
+      `no random weights of type "${typeName}": choose one of ${syntheticTypes.join(', ')}`,
+    );
+  return new SyntheticModel(sizes, tensorTypeNamed(typeName));
+}
+
+class SyntheticModel implements TensorSource {
+  readonly metadata: ReadonlyMap<string, MetadataValue>;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly fingerprint: string;
+  readonly #patterns = new Map<string, Uint8Array>();
+
+  constructor(
+    private readonly shape: SyntheticShape,
+    type: TensorType,
+  ) {
+    this.metadata = metadataOf(shape);
+    this.tensors = new Map(tensorsOf(shape, type).map((tensor) => [tensor.name, tensor]));
+    this.fingerprint = createHash('sha256')
+      .update(JSON.stringify([shape, type]))
+      .digest('hex');
+  }
+
+  read(name: string, offset: number, into: Uint8Array): Promise<void> {
+    const tensor = this.tensors.get(name);
+    if (!tensor || offset + into.byteLength > tensor.bytes)
+      return Promise.reject(new ModelError(`no such bytes in tensor ${name}`));
+    const pattern = this.#pattern(tensor);
+    const shift = this.#shift(tensor, pattern);
+    let done = 0;
+    while (done < into.byteLength) {
+      const at = (shift + offset + done) % pattern.byteLength;
+      const part = pattern.subarray(at, at + into.byteLength - done);
+      into.set(part, done);
+      done += part.byteLength;
+    }
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Where in the pattern a tensor begins: at a block, so that blocks stay whole. */
+  #shift({ name, type }: TensorInfo, pattern: Uint8Array): number {
+    const digest = createHash('sha256')
+      .update(`${this.shape.seed ?? 0} ${name}`)
+      .digest();
+    return (digest.readUInt32LE() % (pattern.byteLength / type.blockBytes)) * type.blockBytes;
+  }
+
+  #pattern({ name, type, shape }: TensorInfo): Uint8Array {
+    const isNorm = name.endsWith('norm.weight');
+    const scale = isNorm ? 0.05 : 1 / Math.sqrt(shape[0] ?? 1);
+    const key = `${type.name} ${isNorm} ${scale}`;
+    let pattern = this.#patterns.get(key);
+    if (!pattern) {
+      pattern = makePattern(type, isNorm ? 1 : 0, scale, this.shape.seed ?? 0);
+      this.#patterns.set(key, pattern);
+    }
+    return pattern;
+  }
+}
+
+function metadataOf(shape: SyntheticShape): Map<string, MetadataValue> {
+  const { architecture } = shape;
+  return new Map<string, MetadataValue>([
+    ['general.architecture', architecture],
+    ['general.name', 'synthetic'],
+    [`${architecture}.block_count`, shape.layers],
+    [`${architecture}.context_length`, shape.contextLength ?? 32_768],
+    [`${architecture}.embedding_length`, shape.hiddenSize],
+    [`${architecture}.feed_forward_length`, shape.feedForward],
+    [`${architecture}.attention.head_count`, shape.heads],
+    [`${architecture}.attention.head_count_kv`, shape.kvHeads],
+    [`${architecture}.attention.key_length`, shape.headSize],
+    [`${architecture}.attention.value_length`, shape.headSize],
+    [`${architecture}.rope.dimension_count`, shape.headSize],
+    // GGUF stores these as f32: a whole number would be written as an integer.
+    [`${architecture}.rope.freq_base`, (shape.ropeBase ?? 10_000) + 0.5],
+    [`${architecture}.attention.layer_norm_rms_epsilon`, 1e-6],
+    [`${architecture}.vocab_size`, shape.vocabulary],
+    ['tokenizer.ggml.model', 'none'],
+  ]);
+}
+
+function tensorsOf(shape: SyntheticShape, type: TensorType): TensorInfo[] {
+  const f32 = tensorTypeNamed('f32');
+  const { hiddenSize, headSize } = shape;
+  const queries = shape.heads * headSize;
+  const keys = shape.kvHeads * headSize;
+  const tensor = (name: string, of: TensorType, ...sizes: number[]): TensorInfo => ({
+    name,
+    type: of,
+    shape: sizes,
+    bytes: tensorBytes(of, sizes),
+  });
+  const matrix = (name: string, from: number, to: number) => tensor(name, type, from, to);
+  const vector = (name: string, size: number) => tensor(name, f32, size);
+  const layer = (name: string): TensorInfo[] => [
+    vector(`${name}.attn_norm.weight`, hiddenSize),
+    matrix(`${name}.attn_q.weight`, hiddenSize, queries),
+    matrix(`${name}.attn_k.weight`, hiddenSize, keys),
+    matrix(`${name}.attn_v.weight`, hiddenSize, keys),
+    matrix(`${name}.attn_output.weight`, queries, hiddenSize),
+    ...(shape.architecture === 'qwen2'
+      ? [
+          vector(`${name}.attn_q.bias`, queries),
+          vector(`${name}.attn_k.bias`, keys),
+          vector(`${name}.attn_v.bias`, keys),
+        ]
+      : []),
+    ...(shape.architecture === 'qwen3'
+      ? [
+          vector(`${name}.attn_q_norm.weight`, headSize),
+          vector(`${name}.attn_k_norm.weight`, headSize),
+        ]
+      : []),
+    vector(`${name}.ffn_norm.weight`, hiddenSize),
+    matrix(`${name}.ffn_gate.weight`, hiddenSize, shape.feedForward),
+    matrix(`${name}.ffn_up.weight`, hiddenSize, shape.feedForward),
+    matrix(`${name}.ffn_down.weight`, shape.feedForward, hiddenSize),
+  ];
+  return [
+    matrix('token_embd.weight', hiddenSize, shape.vocabulary),
+    ...Array.from({ length: shape.layers }, (_, i) => layer(`blk.${i}`)).flat(),
+    vector('output_norm.weight', hiddenSize),
+    ...(shape.tied ? [] : [matrix('output.weight', hiddenSize, shape.vocabulary)]),
+  ];
+}
+
+/** Whole blocks of values around `mean`, spread evenly over ±√3 · `scale`: that has the deviation `scale`. */
+function makePattern(type: TensorType, mean: number, scale: number, seed: number): Uint8Array {
+  const blocks = Math.floor(patternBytes / type.blockBytes);
+  const bytes = Buffer.alloc(blocks * type.blockBytes);
+  const random = generator(seed);
+  const reach = scale * Math.sqrt(3);
+  for (let block = 0; block < blocks; block++) {
+    const at = block * type.blockBytes;
+    if (type.name === 'f32') bytes.writeFloatLE(mean + (2 * random() - 1) * reach, at);
+    else if (type.name === 'f16') bytes.writeUInt16LE(halfBits((2 * random() - 1) * reach), at);
+    else {
+      // q4_0 holds 4-bit values around 8, q8_0 signed bytes; both follow an f16 scale.
+      bytes.writeUInt16LE(halfBits(reach / (type.name === 'q4_0' ? 8 : 127)), at);
+      for (let i = 2; i < type.blockBytes; i++) bytes[at + i] = Math.floor(random() * 256);
+    }
+  }
+  return bytes;
+}
+
+/** mulberry32: small, and the same everywhere. */
+function generator(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Bits of a half for values of ordinary size; smaller ones become zero. */
+function halfBits(value: number): number {
+  const bits = new Uint32Array(Float32Array.of(value).buffer)[0] as number;
+  const exponent = ((bits >>> 23) & 0xff) - 112;
+  if (exponent <= 0) return (bits >>> 16) & 0x8000;
+  return ((bits >>> 16) & 0x8000) | (exponent << 10) | ((bits >>> 13) & 0x3ff);
+}
