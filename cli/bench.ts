@@ -7,6 +7,7 @@ import { UsageError } from './errors.js';
 import { createLogger } from './logging.js';
 import { describeMachine, describeVersions, formatBytes } from './machine.js';
 import { openCluster, type Cluster } from './open-cluster.js';
+import { openLocal, type Local } from './open-local.js';
 import { openModel } from './open-model.js';
 import { addSettings, clusterSettings, settingsFrom } from './options.js';
 import type { Settings } from './settings.js';
@@ -61,26 +62,27 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
   const context = settings.context ?? Math.ceil(needed / contextStep) * contextStep;
   if (context < needed)
     throw new UsageError(`--context ${context} is too small for ${needed} tokens`);
-  await using cluster = await openCluster({ ...settings, context }, logger);
-  const { coordinator, engine, sizes } = cluster;
+  await using local = await openLocal({ ...settings, context }, logger);
+  await using cluster = await openCluster(local, logger);
+  const { coordinator } = cluster;
   const result = await benchmark(coordinator, {
     prefillTokens: flags.prefill,
     decodeTokens: flags.decode,
     repeat: flags.repeat,
-    vocabulary: sizes.vocabulary,
+    vocabulary: local.sizes.vocabulary,
     onMeasurement: (index) => logger.info(index === 0 ? 'warming up' : `measurement ${index}`),
   });
   const report: BenchReport = {
     machine: describeMachine(),
-    versions: describeVersions(engine),
-    plan: planOf(settings, cluster),
+    versions: describeVersions(local.engine),
+    plan: planOf(local, cluster),
     ...result,
   };
   process.stdout.write(`${flags.json ? JSON.stringify(report) : formatBenchReport(report)}\n`);
 }
 
-function planOf(settings: Settings, cluster: Cluster): BenchPlan {
-  const { coordinator, codec, kvType, context, engine } = cluster;
+function planOf({ settings, engine }: Local, cluster: Cluster): BenchPlan {
+  const { coordinator, codec, kvType, context } = cluster;
   const { synthetic, type, model } = settings;
   return {
     model: synthetic ? `synthetic ${synthetic}, ${type ?? 'q4_0'}` : path.basename(model ?? ''),

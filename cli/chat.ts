@@ -11,7 +11,8 @@ import { noteDraft } from './drafts.js';
 import { createLogger } from './logging.js';
 import { openCluster } from './open-cluster.js';
 import { addSettings, answerSettings, clusterSettings, settingsFrom } from './options.js';
-import { loadTokenizer } from './require-tokenizer.js';
+import { openLocal } from './open-local.js';
+import { loadTokenizer } from './load-tokenizer.js';
 
 const examples = `
 Examples:
@@ -36,11 +37,13 @@ async function chat(flags: Record<string, unknown>): Promise<void> {
   const settings = settingsFrom(flags);
   const logger = createLogger(settings, 'warn');
   noteDraft(settings, logger);
+  await using local = await openLocal(settings, logger);
   using tokenizer = loadTokenizer(settings);
-  await using cluster = await openCluster(settings, logger);
+  const template = new ChatTemplate(local.source);
+  await using cluster = await openCluster(local, logger);
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY;
   const display = new Display(process.stdout, isTerminal);
-  const transcript = new Transcript(new ChatTemplate(cluster.source), tokenizer, settings.system);
+  const transcript = new Transcript(template, tokenizer, settings.system);
   display.note(describeCluster(path.basename(settings.model ?? ''), cluster));
   if (isTerminal) display.note('/help shows the commands');
   const history = new HistoryFile(path.join(stateDirectory(), 'history'));

@@ -9,7 +9,7 @@ import { dial, formatAddress } from '../transport/tcp.js';
 import type { WorkerAddress } from '../coord/remote-worker.js';
 import { formatDoctorReport } from './doctor-report.js';
 import { describeMachine, describeVersions } from './machine.js';
-import { openEngine } from './open-cluster.js';
+import { openEngine } from './open-local.js';
 import { addSettings, settingsFrom } from './options.js';
 import { version } from './version.js';
 

@@ -6,9 +6,10 @@ import { interruptible } from './interrupt.js';
 import { createLogger } from './logging.js';
 import { noteDraft } from './drafts.js';
 import { openCluster } from './open-cluster.js';
+import { openLocal } from './open-local.js';
 import { addSettings, answerSettings, clusterSettings, settingsFrom } from './options.js';
 import { promptText, promptTokens, readPrompt, type PromptFlags } from './prompt.js';
-import { loadTokenizer } from './require-tokenizer.js';
+import { loadTokenizer } from './load-tokenizer.js';
 import { greedyDefaults, samplingFrom } from './sampling.js';
 import { describeSummary } from './summary.js';
 
@@ -61,12 +62,19 @@ async function run(flags: RunFlags & Record<string, unknown>): Promise<void> {
   const logger = createLogger(settings, 'warn');
   const prompt = await readPrompt(flags, settings.system);
   noteDraft(settings, logger);
+  await using local = await openLocal(settings, logger);
   using tokenizer = loadTokenizer(settings);
-  await using cluster = await openCluster(settings, logger);
-  const { coordinator, source } = cluster;
-  const tokens = promptTokens(promptText(prompt, source), tokenizer);
+  const tokens = promptTokens(promptText(prompt, local.source), tokenizer);
+  await using cluster = await openCluster(local, logger);
+  const { coordinator } = cluster;
   using interrupt = interruptible();
   await coordinator.stats({ reset: true });
+  let shown = false;
+  const show = (piece: string) => {
+    if (flags.json) return;
+    shown = true;
+    process.stdout.write(piece);
+  };
   const answer = await answerPrompt(
     coordinator.conversation(),
     tokenizer,
@@ -76,8 +84,8 @@ async function run(flags: RunFlags & Record<string, unknown>): Promise<void> {
       maxTokens: settings.maxTokens ?? defaultMaxTokens,
       signal: interrupt.signal,
     },
-    (piece) => flags.json || process.stdout.write(piece),
-  ).finally(() => flags.json || process.stdout.write('\n'));
+    (piece) => show(piece),
+  ).finally(() => shown && process.stdout.write('\n'));
   if (answer.summary.finishReason === 'cancelled') process.exitCode = interruptedCode;
   if (flags.json)
     process.stdout.write(`${JSON.stringify(report(answer, await coordinator.stats()))}\n`);

@@ -150,7 +150,10 @@ export interface Origin {
   readonly nameOf: (name: SettingName) => string;
 }
 
-export const flagOrigin: Origin = { prefix: '', nameOf: (name) => `--${nameInFile(name)}` };
+export const flagOrigin: Origin = {
+  prefix: '',
+  nameOf: (name) => /--[a-z-]+/.exec(settings[name].flag)?.[0] ?? name,
+};
 
 /**
  * Checks values and turns them into settings.
@@ -201,12 +204,15 @@ export function mergeSettings(first: Settings, second: Settings): Settings {
     if (!pair.every((name) => merged[name])) continue;
     const [kept, undone] = first[pair[0]] ? pair : [pair[1], pair[0]];
     if (!first[kept] || first[undone])
-      throw new UsageError(`give --${nameInFile(kept)} or --${nameInFile(undone)}, not both`);
+      throw new UsageError(
+        `give ${flagOrigin.nameOf(kept)} or ${flagOrigin.nameOf(undone)}, not both`,
+      );
     delete merged[undone];
   }
   return merged;
 }
 
 function show(value: unknown): string {
+  if (Array.isArray(value) && value.length === 1) return show(value[0]);
   return typeof value === 'string' ? `"${value}"` : (JSON.stringify(value) ?? String(value));
 }

@@ -4,7 +4,7 @@ import { Worker } from '../worker/worker.js';
 import { Closers } from './closers.js';
 import { cacheDirectory } from './directories.js';
 import { createLogger } from './logging.js';
-import { openEngine, withThreads } from './open-cluster.js';
+import { openEngine } from './open-local.js';
 import { openModel } from './open-model.js';
 import { addSettings, settingsFrom } from './options.js';
 import { bindToCore } from './pin.js';
@@ -52,13 +52,14 @@ async function runWorker(flags: Record<string, unknown>): Promise<void> {
   if (settings.core !== undefined) bindToCore(settings.core, logger);
   const ended = untilEnd(announce);
   await using closers = new Closers();
+  const engine = openEngine(settings.core === undefined ? settings : { threads: 1, ...settings });
   const model = await openModel(settings);
   if (model) closers.add(() => model.close());
   const host = settings.host ?? loopback;
   const worker = await Worker.listen({
     host,
     port: settings.port ?? defaultPort,
-    engine: openEngine(withThreads({ ...settings, pin: settings.core !== undefined })),
+    engine,
     ...(model ? { model } : {}),
     cacheDirectory: settings.cacheDir ?? cacheDirectory(),
     softwareVersion: version,

@@ -43,10 +43,6 @@ export class ChatTemplate {
         ...options.variables,
         messages,
         add_generation_prompt: options.addGenerationPrompt,
-        raise_exception: (message: string) => {
-          throw new Error(message);
-        },
-        strftime_now: formatNow,
       }),
     );
   }
@@ -66,24 +62,4 @@ function attempt<Result>(work: () => Result): Result {
     const [line] = (error as Error).message.split('\n');
     throw new ModelError(`the model's chat template failed: ${line}`);
   }
-}
-
-/** The directives of strftime that templates use. */
-function formatNow(format: string): string {
-  const now = new Date();
-  const two = (value: number) => String(value).padStart(2, '0');
-  const names = (options: Intl.DateTimeFormatOptions) => now.toLocaleDateString('en-US', options);
-  const directives: Record<string, string> = {
-    Y: String(now.getFullYear()),
-    m: two(now.getMonth() + 1),
-    d: two(now.getDate()),
-    H: two(now.getHours()),
-    M: two(now.getMinutes()),
-    S: two(now.getSeconds()),
-    B: names({ month: 'long' }),
-    b: names({ month: 'short' }),
-    A: names({ weekday: 'long' }),
-    a: names({ weekday: 'short' }),
-  };
-  return format.replace(/%(\w)/g, (all, letter: string) => directives[letter] ?? all);
 }

@@ -40,12 +40,13 @@ export class Display {
 
 /** What runs where. */
 export function describeCluster(model: string, cluster: Cluster): string {
-  const { coordinator, sizes, codec, context } = cluster;
+  const { coordinator, codec, context } = cluster;
   const { stages } = coordinator.plan;
+  const total = stages.reduce((sum, { layers }) => sum + layers, 0);
   const split = stages.map(({ layers, name, device }) => `${layers} on ${name} (${device})`);
   return [
     model,
-    `${sizes.layers} layers: ${split.join(' + ')}`,
+    `${total} layers: ${split.join(' + ')}`,
     ...(stages.length > 1 ? [`links ${codec}`] : []),
     `context ${context}`,
   ].join(' · ');

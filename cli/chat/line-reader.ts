@@ -85,7 +85,6 @@ export class LineReader implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#setMuted(true);
     this.#readline.close();
   }
 
@@ -93,6 +92,8 @@ export class LineReader implements Disposable {
     if (line === undefined) this.#ended = true;
     const deliver = this.#deliver;
     this.#deliver = undefined;
+    // The cursor still stands behind the prompt.
+    if (deliver && line === undefined) this.#output?.write('\n');
     // From now on the terminal belongs to whoever asked for the line.
     this.#setMuted(true);
     if (deliver) deliver(line);
