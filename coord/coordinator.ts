@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import os from 'node:os';
 import type { Logger } from 'pino';
-import type { Engine, KvType, Stage } from '../engine/engine.js';
+import type { Batch, Engine, KvType, Stage } from '../engine/engine.js';
 import { StageRunner } from '../engine/stage-runner.js';
 import { architectureOf } from '../model/architectures/registry.js';
 import { tensorsOfShard, type Shard } from '../model/shard.js';
@@ -117,6 +117,15 @@ export class Coordinator implements AsyncDisposable {
   conversation(): Conversation {
     const { chunkTokens } = this.options;
     return new Conversation(this.#pipeline, this.#cellMap, chunkTokens, this.plan.stages.length);
+  }
+
+  /**
+   * Sends one step of the caller's making through all stages; for tests and measurements beside conversations.
+   * @returns the chosen token for every output row
+   * @throws CoordinatorError 'step' or 'worker-lost'
+   */
+  step(batch: Batch): Promise<Int32Array> {
+    return this.#pipeline.submit(batch).tokens;
   }
 
   /** Where the time of every stage went since the last reset. @throws CoordinatorError 'worker-lost' */

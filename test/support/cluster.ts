@@ -1,0 +1,96 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import pino from 'pino';
+import { SpawnedWorkers } from '../../cli/spawn.js';
+import { Coordinator, type CoordinatorOptions } from '../../coord/coordinator.js';
+import type { Conversation, GenerationSummary } from '../../coord/conversation.js';
+import { greedy, type Sampling } from '../../engine/engine.js';
+import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
+import { openGguf } from '../../model/gguf/reader.js';
+import { repositoryPath } from './golden.js';
+
+export const silent = pino({ level: 'silent' });
+
+/** A coordinator in this process, and its workers in processes of their own. */
+export interface TestCluster extends AsyncDisposable {
+  readonly coordinator: Coordinator;
+  readonly workers: SpawnedWorkers;
+  readonly cacheDirectory: string;
+}
+
+export interface TestClusterOptions extends Partial<CoordinatorOptions> {
+  readonly model?: string;
+  readonly layers: readonly number[];
+  /** Whether workers read the model file themselves; otherwise they are sent their shards. */
+  readonly workersHoldModel?: boolean;
+}
+
+export async function openTestCluster(options: TestClusterOptions): Promise<TestCluster> {
+  const { model = 'demo.gguf', layers, workersHoldModel = true } = options;
+  const file = repositoryPath(`models/${model}`);
+  const cacheDirectory =
+    options.cacheDirectory ?? (await mkdtemp(path.join(os.tmpdir(), 'daisychain-')));
+  const settings = {
+    threads: 1,
+    logLevel: 'error' as const,
+    cacheDir: cacheDirectory,
+    ...(workersHoldModel ? { model: file } : {}),
+  };
+  const workers = await SpawnedWorkers.start(layers.length - 1, settings, []);
+  const source = await openGguf(file);
+  const close = async () => {
+    await source.close();
+    await workers.end();
+    await rm(cacheDirectory, { recursive: true, force: true });
+  };
+  try {
+    const coordinator = await Coordinator.open({
+      source,
+      engine: openGgmlEngine({ device: 'cpu', threads: 1 }),
+      workers: workers.addresses,
+      context: 512,
+      kvType: 'f16',
+      codec: 'f32',
+      chunkTokens: 512,
+      softwareVersion: 'test',
+      logger: silent,
+      ...options,
+      cacheDirectory,
+    });
+    return {
+      coordinator,
+      workers,
+      cacheDirectory,
+      [Symbol.asyncDispose]: async () => {
+        await coordinator.close();
+        await close();
+      },
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Runs a generation to its end. */
+export async function complete(
+  conversation: Conversation,
+  prompt: readonly number[],
+  maxTokens: number,
+  sampling: Sampling = greedy,
+  signal?: AbortSignal,
+): Promise<{ tokens: number[]; summary: GenerationSummary }> {
+  const generation = conversation.generate(Int32Array.from(prompt), {
+    sampling,
+    maxTokens,
+    isEnd: () => false,
+    ...(signal ? { signal } : {}),
+  });
+  const tokens: number[] = [];
+  for (;;) {
+    const { value, done } = await generation.next();
+    if (done) return { tokens, summary: value };
+    tokens.push(value);
+  }
+}
