@@ -12,6 +12,7 @@ const expectedErrors: ReadonlySet<string> = new Set([
   'EngineError',
   'TransportError',
   'WorkerError',
+  'SpawnError',
   'CoordinatorError',
 ]);
 

@@ -36,8 +36,8 @@ export function parseCoreList(list: string): number[] {
     .trim()
     .split(',')
     .flatMap((part) => {
-      const [from, to = from] = part.split('-').map(Number);
-      if (from === undefined || to === undefined || Number.isNaN(from)) return [];
+      if (part === '') return [];
+      const [from = 0, to = from] = part.split('-').map(Number);
       return Array.from({ length: to - from + 1 }, (_, i) => from + i);
     });
 }

@@ -50,7 +50,7 @@ export function oneOf<Name extends string>(told: Told, names: readonly Name[]): 
   return {
     ...told,
     expected: `one of ${names.join(', ')}`,
-    schema: z.enum(names as readonly [Name, ...Name[]]) as unknown as z.ZodType<Name>,
+    schema: z.enum(names as readonly [Name, ...Name[]]),
     isPath: false,
   };
 }

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { syntheticShapes, syntheticTypes } from '../model/synthetic.js';
 import { deviceKinds, kvTypes } from '../engine/engine.js';
 import { codecNames } from '../transport/codecs/codecs.js';
 import { UsageError } from './errors.js';
@@ -13,14 +14,12 @@ export const settings = {
   draft: type.path({ flag: '--draft <file>', help: 'small model for speculative decoding' }),
   synthetic: type.oneOf(
     { flag: '--synthetic <shape>', help: 'random weights of a shape instead of a model file' },
-    ['qwen3-0.6b', 'qwen3-4b', 'llama-8b'],
+    Object.keys(syntheticShapes),
   ),
-  type: type.oneOf({ flag: '--type <type>', help: 'type of synthetic weights (default: q4_0)' }, [
-    'q4_0',
-    'q8_0',
-    'f16',
-    'f32',
-  ]),
+  type: type.oneOf(
+    { flag: '--type <type>', help: 'type of synthetic weights (default: q4_0)' },
+    syntheticTypes,
+  ),
   layers: type.layerCounts({
     flag: '--layers <counts>',
     help: "layers per stage, the coordinator's first, like 13,3 (default: by free memory)",
@@ -202,12 +201,10 @@ export function mergeSettings(first: Settings, second: Settings): Settings {
   const merged: Record<string, unknown> = { ...second, ...first };
   for (const pair of alternatives) {
     if (!pair.every((name) => merged[name])) continue;
-    const [kept, undone] = first[pair[0]] ? pair : [pair[1], pair[0]];
-    if (!first[kept] || first[undone])
-      throw new UsageError(
-        `give ${flagOrigin.nameOf(kept)} or ${flagOrigin.nameOf(undone)}, not both`,
-      );
-    delete merged[undone];
+    const chosen = pair.filter((name) => first[name]);
+    if (chosen.length !== 1)
+      throw new UsageError(`give ${pair.map(flagOrigin.nameOf).join(' or ')}, not both`);
+    for (const name of pair) if (!first[name]) delete merged[name];
   }
   return merged;
 }

@@ -16,13 +16,13 @@ export interface Announcement {
 
 /** A worker gets this long to listen, and to end when asked. */
 const startMs = 30_000;
-const endMs = 2_000;
+const endMs = 1_000;
 
 const loopback = '127.0.0.1';
 
 /** A worker cannot be started. The message is one line with what it said. */
 export class SpawnError extends Error {
-  override readonly name = 'WorkerError';
+  override readonly name = 'SpawnError';
 }
 
 /** Workers that we started on this machine. They live no longer than their stdin, so no longer than this process. */

@@ -33,9 +33,17 @@ export class Pipeline {
     const tokens = new Promise<Int32Array>((resolve, reject) => {
       if (this.#broken) return reject(this.#broken);
       this.#inFlight.set(id, { resolve, reject });
-      void this.entry.submit({ ...batch, id });
+      void this.#enter({ ...batch, id });
     });
     return { id, tokens };
+  }
+
+  async #enter(step: StageStep): Promise<void> {
+    try {
+      await this.entry.submit(step);
+    } catch (error) {
+      this.failed(step.id, error as Error);
+    }
   }
 
   /** Drops steps everywhere; their promises reject with CoordinatorError 'cancelled'. */

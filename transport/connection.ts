@@ -58,10 +58,22 @@ export class Connection {
     );
   }
 
-  /** Where messages go; those that came before it was set are delivered first. */
-  set onMessage(handler: (message: Message, payload: Uint8Array) => void) {
+  /**
+   * Where messages go; those that came before it was set are delivered first. Without it the connection does not read
+   * on, so that a peer cannot fill our memory with them.
+   */
+  set onMessage(handler: ((message: Message, payload: Uint8Array) => void) | undefined) {
     this.#handler = handler;
-    for (const [message, payload] of this.#early.splice(0)) this.#deliver(message, payload);
+    this.#guard(() => {
+      while (this.#handler && !this.#ended) {
+        const early = this.#early.shift();
+        if (!early) break;
+        this.#handler(...early);
+      }
+    });
+    if (!this.#handler || this.#ended) return;
+    this.#silentIntervals = 0;
+    this.socket.resume();
   }
 
   set limits(limits: FrameLimits) {
@@ -73,7 +85,8 @@ export class Connection {
     if (this.#ended) return;
     // Intervals are counted, not time: a process that was asleep itself must not blame its peer.
     this.#heartbeat = setInterval(() => {
-      if (++this.#silentIntervals > missed)
+      // Who does not read cannot hear.
+      if (!this.socket.isPaused() && ++this.#silentIntervals > missed)
         return this.#finish(
           new TransportError(
             'timeout',
@@ -138,9 +151,13 @@ export class Connection {
   #read(chunk: Buffer): void {
     this.bytesReceived += chunk.length;
     this.#silentIntervals = 0;
-    if (this.#ended) return;
+    if (!this.#ended) this.#guard(() => this.#parser.push(chunk));
+  }
+
+  /** Whatever cannot be parsed or handled ends this connection, and nothing else. */
+  #guard(action: () => void): void {
     try {
-      this.#parser.push(chunk);
+      action();
     } catch (error) {
       const what = error instanceof Error ? error.message : String(error);
       this.send('goodbye', { reason: `this side sent garbage: ${what}` });
@@ -154,12 +171,12 @@ export class Connection {
     if (message.kind === 'heartbeat') return;
     if (message.kind === 'goodbye')
       return this.#finish(new TransportError('closed', `${this.peer}: ${message.body.reason}`));
-    if (this.#handler) this.#deliver(message, payload);
-    else this.#early.push([message, payload]);
-  }
-
-  #deliver(message: Message, payload: Uint8Array): void {
-    this.#handler?.(message, payload);
+    if (this.#handler) {
+      this.#handler(message, payload);
+    } else {
+      this.#early.push([message, payload]);
+      this.socket.pause();
+    }
   }
 
   #endOfStream(): TransportError {
@@ -172,6 +189,8 @@ export class Connection {
     this.#ended = true;
     clearInterval(this.#heartbeat);
     this.#early = [];
+    // The end of the other side must be read to be noticed.
+    this.socket.resume();
     this.socket.end();
     setTimeout(() => this.socket.destroy(), lingerMs).unref();
     this.#end(reason);

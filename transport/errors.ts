@@ -15,13 +15,19 @@ export type TransportErrorCode =
   /** The peer closed the connection, or it broke. */
   | 'closed';
 
-/** The message is one line that names the peer, the cause and the remedy. */
+/** Longer messages are cut: parts of them may come from the peer. */
+const longestMessage = 1000;
+
+/**
+ * The message is one line that names the peer, the cause and the remedy. What a peer wrote into it cannot break the
+ * line or control a terminal.
+ */
 export class TransportError extends Error {
   override readonly name = 'TransportError';
   constructor(
     readonly code: TransportErrorCode,
     message: string,
   ) {
-    super(message);
+    super(message.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').slice(0, longestMessage));
   }
 }

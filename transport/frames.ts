@@ -1,7 +1,11 @@
 import { TransportError } from './errors.js';
 
-/** u32 length of what follows, then u16 length of the header; little-endian. */
+/**
+ * u32 length of what follows, then u16 length of the header; little-endian. A header that is too long for that, such as
+ * the list of a large shard's tensors, stands where the payload would, with a header length of 0.
+ */
 const prefixBytes = 6;
+const longestHeader = 0xffff;
 
 /** The most that a frame may hold; checked before anything is allocated for it. */
 export interface FrameLimits {
@@ -9,18 +13,22 @@ export interface FrameLimits {
   readonly payloadBytes: number;
 }
 
-export const frameLimits: FrameLimits = { headerBytes: 0xffff, payloadBytes: 256 << 20 };
+export const frameLimits: FrameLimits = { headerBytes: longestHeader, payloadBytes: 256 << 20 };
 
 /**
  * The bytes before a frame's payload: prefix and header in one buffer.
- * @throws TransportError 'garbage' when the header is too long for its length field.
+ * @throws TransportError 'garbage' when a header before a payload is too long for its length field.
  */
 export function frameStart(header: Uint8Array, payloadBytes: number): Buffer {
-  if (header.byteLength > frameLimits.headerBytes)
-    throw new TransportError('garbage', `a header of ${header.byteLength} bytes is too long`);
+  const isLong = header.byteLength > longestHeader;
+  if (isLong && payloadBytes > 0)
+    throw new TransportError(
+      'garbage',
+      `a message of ${header.byteLength} bytes is too long: use smaller chunks`,
+    );
   const start = Buffer.allocUnsafe(prefixBytes + header.byteLength);
   start.writeUInt32LE(2 + header.byteLength + payloadBytes, 0);
-  start.writeUInt16LE(header.byteLength, 4);
+  start.writeUInt16LE(isLong ? 0 : header.byteLength, 4);
   start.set(header, prefixBytes);
   return start;
 }
@@ -76,7 +84,8 @@ export class FrameParser {
     this.#payloadFilled += part.length;
     if (this.#payloadFilled === payload.byteLength) {
       this.#payload = undefined;
-      this.onFrame(this.#header, payload);
+      if (this.#header.byteLength > 0) this.onFrame(this.#header, payload);
+      else this.onFrame(payload, emptyPayload);
     }
     return chunk.subarray(part.length);
   }

@@ -68,7 +68,11 @@ async function firstMessage(connection: Connection): Promise<Message> {
   let timer: NodeJS.Timeout | undefined;
   try {
     return await new Promise<Message>((resolve, reject) => {
-      connection.onMessage = resolve;
+      connection.onMessage = (message) => {
+        // What follows is for whoever uses the connection after the handshake.
+        connection.onMessage = undefined;
+        resolve(message);
+      };
       void connection.closed.then(reject);
       timer = setTimeout(
         () => reject(failed(connection, 'timeout', `did not answer for ${handshakeMs / 1000} s`)),

@@ -12,7 +12,7 @@ import {
 
 const connectMs = 5000;
 
-/** Peers that may be within their handshake at once. */
+/** Peers that may be within their handshake at once. The oldest gives way, so that a flood locks nobody out. */
 const maxHandshakes = 64;
 
 export interface DialOptions {
@@ -52,6 +52,8 @@ export async function dial(
 
 function connect(host: string, port: number, peer: string): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
+    if (!isPort(port) || port === 0)
+      throw new TransportError('unreachable', `cannot reach ${peer}: ports go from 1 to 65535`);
     const socket = net.connect({ host, port, noDelay: true });
     const fail = (cause: string) => {
       socket.destroy();
@@ -65,8 +67,8 @@ function connect(host: string, port: number, peer: string): Promise<net.Socket> 
     socket.setTimeout(connectMs, () => fail(`no answer within ${connectMs / 1000} s`));
     socket.once('error', (error: NodeJS.ErrnoException) => fail(causeOf(error)));
     socket.once('connect', () => {
-      socket.setTimeout(0);
-      socket.removeAllListeners('error').removeAllListeners('timeout');
+      // The error handler stays, so that there is no moment without one.
+      socket.setTimeout(0).removeAllListeners('timeout');
       resolve(socket);
     });
   });
@@ -103,21 +105,28 @@ export interface Listener {
 /** Listens for peers. @throws TransportError 'port' when the port is taken or may not be used */
 export async function listen(options: ListenOptions): Promise<Listener> {
   const sockets = new Set<net.Socket>();
-  let handshakes = 0;
+  const handshakes = new Set<net.Socket>();
   const server = net.createServer({ noDelay: true }, (socket) => {
-    if (handshakes >= maxHandshakes) {
-      socket.destroy();
-      return;
+    const [oldest] = handshakes;
+    if (oldest && handshakes.size >= maxHandshakes) {
+      handshakes.delete(oldest);
+      oldest.destroy();
     }
-    handshakes++;
+    handshakes.add(socket);
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    void welcome(socket, options).finally(() => handshakes--);
+    void welcome(socket, options).finally(() => handshakes.delete(socket));
   });
   await new Promise<void>((resolve, reject) => {
+    if (!isPort(options.port))
+      throw new TransportError('port', `${options.port} is no port: they go from 1 to 65535`);
     server.once('error', (error: NodeJS.ErrnoException) => reject(portError(error, options)));
     server.listen({ host: options.host, port: options.port }, resolve);
   });
+  // Such as too many open files: this peer is lost, the next one may fare better.
+  server.on('error', (error) =>
+    options.onRejected(new TransportError('closed', `cannot accept a peer: ${error.message}`)),
+  );
   return {
     port: (server.address() as net.AddressInfo).port,
     close: () =>
@@ -152,6 +161,10 @@ function portError(error: NodeJS.ErrnoException, { host, port }: ListenOptions):
     'port',
     causes[error.code ?? ''] ?? `cannot listen on ${address}: ${error.code}`,
   );
+}
+
+function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 0 && port <= 0xffff;
 }
 
 /** host:port, with brackets around IPv6 addresses. */

@@ -14,7 +14,9 @@ export class TensorSender {
   encodeMs = 0;
   sendMs = 0;
   #credits = linkWindow;
-  #creditWaiter: (() => void) | undefined;
+  #ended = false;
+  /** Sends that wait for credits, in order. */
+  readonly #waiting: (() => void)[] = [];
   readonly #freeBuffers: Uint8Array[] = [];
 
   constructor(
@@ -25,19 +27,37 @@ export class TensorSender {
     connection.onMessage = (message) => {
       if (message.kind !== 'credit') throw new TransportError('garbage', `a ${message.kind} here`);
       this.#credits = Math.min(linkWindow, this.#credits + message.body.steps);
-      this.#creditWaiter?.();
+      while (this.#credits > 0 && this.#waiting.length > 0) this.#waiting.shift()?.();
     };
     // Whoever waits for credits must not wait for ever.
-    void connection.closed.then(() => this.#creditWaiter?.());
+    void connection.closed.then(() => {
+      this.#ended = true;
+      for (const send of this.#waiting.splice(0)) send();
+    });
   }
 
   /**
-   * Sends one step as soon as the receiver has room for it.
+   * Sends one step as soon as the receiver has room for it, and after those that wait already. Resolves when it has been
+   * handed to the socket, or the connection has ended.
    * @param hidden [n, rowSize] f32, row-major; empty when the next stage embeds
    */
-  async send(step: Step, hidden: Float32Array): Promise<void> {
+  send(step: Step, hidden: Float32Array): Promise<void> {
     const begin = performance.now();
-    if (this.#credits === 0) await this.#credit();
+    return new Promise((resolve, reject) => {
+      const send = () => {
+        try {
+          this.#send(step, hidden, begin);
+          resolve();
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error(String(error)));
+        }
+      };
+      if (this.#ended || (this.#credits > 0 && this.#waiting.length === 0)) send();
+      else this.#waiting.push(send);
+    });
+  }
+
+  #send(step: Step, hidden: Float32Array, begin: number): void {
     this.#credits--;
     const waited = performance.now();
     this.sendMs += waited - begin;
@@ -58,13 +78,6 @@ export class TensorSender {
     this.encodeMs = 0;
     this.sendMs = 0;
     this.connection.bytesSent = 0;
-  }
-
-  async #credit(): Promise<void> {
-    let ended = false;
-    void this.connection.closed.then(() => (ended = true));
-    while (this.#credits === 0 && !ended)
-      await new Promise<void>((resolve) => (this.#creditWaiter = resolve));
   }
 
   /** Buffers are used again when the socket has taken their bytes; credits bound how many there are. */
@@ -95,10 +108,13 @@ export class TensorReceiver {
       if (++this.#unacknowledged > linkWindow)
         throw new TransportError('garbage', 'more steps than were allowed');
       const step = readStep(message.body);
-      if (payload.byteLength === 0) return onStep(step, noHidden, () => this.#release());
-      const buffer = this.#decode(payload, step.tokens.length);
-      onStep(step, buffer.subarray(0, step.tokens.length * this.rowSize), () => {
-        this.#freeHidden.push(buffer);
+      const buffer = payload.byteLength > 0 ? this.#decode(payload, step.tokens.length) : undefined;
+      const hidden = buffer?.subarray(0, step.tokens.length * this.rowSize) ?? noHidden;
+      let released = false;
+      onStep(step, hidden, () => {
+        if (released) return;
+        released = true;
+        if (buffer) this.#freeHidden.push(buffer);
         this.#release();
       });
     };

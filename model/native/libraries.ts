@@ -85,12 +85,16 @@ function packageDirectory(packageName: string): string {
   );
 }
 
-/** Library names carry a version (libggml.v0.4.0.so, ggml.dll): match the stem and whatever follows. */
 function libraryFile(directory: string, stem: string): string {
-  const pattern = new RegExp(`^(lib)?${stem}(\\.v[\\d.]+)?\\.(so|dylib|dll)$`);
-  const file = fs.readdirSync(directory).find((name) => pattern.test(name));
+  const file = findLibrary(fs.readdirSync(directory), stem);
   if (!file) throw new ModelError(`no ${stem} library in ${directory}: run npm install again`);
   return file;
+}
+
+/** Library names carry a variant and a version: libggml.v0.4.0.so, libggml.metal.v0.4.0.dylib, ggml-base.dll. */
+export function findLibrary(files: readonly string[], stem: string): string | undefined {
+  const pattern = new RegExp(`^(lib)?${stem}(\\.[a-z]+)?(\\.v[\\d.]+)?\\.(so|dylib|dll)$`);
+  return files.find((name) => pattern.test(name));
 }
 
 /**

@@ -63,6 +63,39 @@ describe('a connection', () => {
     expect(ids).toEqual([1, 2, 3, 4]);
   });
 
+  test('goes on where a handler has been taken away', async () => {
+    const { near, far } = await connectionPair();
+    const ids: unknown[] = [];
+    for (let id = 1; id <= 5; id++) near.send('cancel', { ids: [id] });
+    await new Promise<void>((resolve) => {
+      far.onMessage = ({ body }) => {
+        far.onMessage = undefined;
+        ids.push('ids' in body && body.ids[0]);
+        resolve();
+      };
+    });
+    await turns(20);
+    for (const [{ body }] of await messagesOf(far, 4)) ids.push('ids' in body && body.ids[0]);
+    expect(ids).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test('does not read on while there is nobody to take messages', async () => {
+    const { connection, far } = await connectionToSocket();
+    connection.startHeartbeats({ intervalMs: 5, missed: 3 });
+    const size = 1 << 20;
+    const count = 200;
+    const frame = frameStart(encodeMessage('tensorData', { name: 'a', offset: 0 }), size);
+    for (let i = 0; i < count; i++) far.write(Buffer.concat([frame, Buffer.alloc(size)]));
+    let before = -1;
+    while (before !== connection.bytesReceived) {
+      before = connection.bytesReceived;
+      // Longer than what counts as silence.
+      await new Promise((resolve) => setTimeout(resolve, 40));
+    }
+    expect(connection.bytesReceived).toBeLessThan(10 * size);
+    expect((await messagesOf(connection, count)).length).toBe(count);
+  });
+
   test('says when the payload may be used again', async () => {
     const { near, far } = await connectionPair();
     far.onMessage = () => undefined;
@@ -188,6 +221,25 @@ describe('the end of a connection', () => {
     const reason = await connection.closed;
     expect(reason.code).toBe('garbage');
     expect(reason.message).toMatch(/^far sent garbage: [^\n]+$/);
+  });
+
+  test('comes when a message that has waited cannot be handled', async () => {
+    const { near, far } = await connectionPair();
+    near.send('cancel', { ids: [1] });
+    while (far.bytesReceived < near.bytesSent) await turns(1);
+    far.onMessage = () => {
+      throw new Error('not this one');
+    };
+    expect((await far.closed).message).toContain('not this one');
+  });
+
+  test('is told in one line, whatever the peer says', async () => {
+    const { connection, far } = await connectionToSocket();
+    const reason = `no\nmore\u001b[31m${'!'.repeat(5000)}`;
+    far.write(frameStart(encodeMessage('goodbye', { reason }), 0));
+    const { message } = await connection.closed;
+    expect(message).toMatch(/^far: no more \[31m!+$/);
+    expect(message.length).toBeLessThanOrEqual(1000);
   });
 
   test('comes when a message cannot be handled, for this connection only', async () => {

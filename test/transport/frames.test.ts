@@ -35,6 +35,9 @@ const samples: Frame[] = [
   [7, 8192],
   [65535, 1],
   [2, 200_000],
+  // Too long for its length field, so it travels where the payload would.
+  [65536, 0],
+  [150_000, 0],
 ].map(([header, payload], i) => ({
   header: Buffer.alloc(header ?? 0, i + 1),
   payload: Buffer.alloc(payload ?? 0, i + 101),
@@ -116,6 +119,10 @@ describe('limits', () => {
     expect(() => parse(Buffer.from([3, 0, 0, 0, 2, 0, 1, 1]), [8])).toThrow(TransportError);
     expect(() => parse(Buffer.from([0, 0, 0, 0, 0, 0]), [6])).toThrow(TransportError);
   });
+});
+
+test('a message that is too long before a payload is refused where it is made', () => {
+  expect(() => frameStart(Buffer.alloc(65536), 1)).toThrow(TransportError);
 });
 
 describe('garbage', () => {

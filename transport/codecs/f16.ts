@@ -1,64 +1,71 @@
 import type { Codec } from './codec.js';
 
-/** IEEE 754 half precision, round to nearest even; too large values become infinite, NaN stays NaN. */
+/** Bits of the f32 for each of the 65536 halves. */
+const floatBitsOfHalf = buildFloatBits();
+
+/**
+ * IEEE 754 half precision, little-endian, 2 bytes per value. Rounds to nearest, ties to even; what is too large
+ * becomes infinity, NaN stays NaN (quiet, with the upper payload bits), as the processors' own conversions do.
+ */
 export const f16: Codec = {
   name: 'f16',
   encodedBytes: (rows, rowSize) => rows * rowSize * 2,
   encode(values, rows, rowSize, into) {
-    const bits = new Uint32Array(values.buffer, values.byteOffset, rows * rowSize);
-    for (let i = 0; i < bits.length; i++) {
-      const half = halfFromBits(bits[i] as number);
-      into[2 * i] = half;
-      into[2 * i + 1] = half >>> 8;
-    }
+    const count = rows * rowSize;
+    // An odd address cannot be seen as 16-bit values; links never have one.
+    const halves = into.byteOffset % 2 === 0 ? viewHalves(into, count) : new Uint16Array(count);
+    encodeHalves(new Uint32Array(values.buffer, values.byteOffset, count), halves);
+    if (halves.buffer !== into.buffer) into.set(new Uint8Array(halves.buffer));
   },
   decode(bytes, rows, rowSize, into) {
     const count = rows * rowSize;
-    for (let i = 0; i < count; i++)
-      into[i] = floats[(bytes[2 * i] as number) | ((bytes[2 * i + 1] as number) << 8)] as number;
+    const halves = viewHalves(bytes.byteOffset % 2 === 0 ? bytes : bytes.slice(), count);
+    // Through integers, because reading a float may change the bits of a NaN.
+    const floatBits = new Uint32Array(into.buffer, into.byteOffset, count);
+    for (let i = 0; i < count; i++) floatBits[i] = floatBitsOfHalf[halves[i]!]!;
   },
 };
 
-/** Per sign and exponent of a float: the half's bits for a zero mantissa, and how far the mantissa is shifted. */
-const base = new Uint16Array(512);
-const shift = new Uint8Array(512);
-/** Every half as a float. */
-const floats = new Float32Array(65536);
-
-for (let i = 0; i < 512; i++) {
-  const sign = (i & 0x100) << 7;
-  const exponent = (i & 0xff) - 127;
-  if (exponent < -25) fill(i, sign, 31);
-  else if (exponent < -14) fill(i, sign, -1 - exponent);
-  else if (exponent < 16) fill(i, sign | ((exponent + 15) << 10), 13);
-  else fill(i, sign | 0x7c00, 31);
-}
-for (let half = 0; half < 65536; half++) floats[half] = floatFromHalf(half);
-
-function fill(index: number, halfBase: number, mantissaShift: number): void {
-  base[index] = halfBase;
-  shift[index] = mantissaShift;
+function viewHalves(bytes: Uint8Array, count: number): Uint16Array {
+  return new Uint16Array(bytes.buffer, bytes.byteOffset, count);
 }
 
-function halfFromBits(bits: number): number {
-  const index = bits >>> 23;
-  const mantissa = bits & 0x7fffff;
-  if ((index & 0xff) === 0xff && mantissa !== 0) return (base[index] as number) | 0x200;
-  const by = shift[index] as number;
-  if (by === 31) return base[index] as number;
-  // Subnormal halves have no implicit one, so the float's becomes visible.
-  const full = by === 13 ? mantissa : mantissa | 0x800000;
-  const rest = full & ((1 << by) - 1);
-  const half = (base[index] as number) + (full >>> by);
-  const middle = 1 << (by - 1);
-  return rest > middle || (rest === middle && (half & 1) === 1) ? half + 1 : half;
+function encodeHalves(floatBits: Uint32Array, halves: Uint16Array): void {
+  for (let i = 0; i < halves.length; i++) {
+    const bits = floatBits[i]! | 0;
+    const magnitude = bits & 0x7fffffff;
+    // From 2^-14 up to where rounding reaches infinity, which the carry into the exponent gives by itself.
+    const half =
+      magnitude >= 0x38800000 && magnitude < 0x47800000
+        ? (magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13
+        : halfOfExtreme(magnitude);
+    halves[i] = ((bits >>> 16) & 0x8000) | half;
+  }
 }
 
-function floatFromHalf(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >>> 10) & 0x1f;
-  const mantissa = half & 0x3ff;
-  if (exponent === 0x1f) return mantissa ? NaN : sign * Infinity;
-  if (exponent === 0) return sign * mantissa * 2 ** -24;
-  return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
+/** The half for the bits of a positive f32 that is below 2^-14, at least 2^16, or NaN. */
+function halfOfExtreme(magnitude: number): number {
+  if (magnitude > 0x7f800000) return 0x7e00 | ((magnitude >>> 13) & 0x3ff);
+  if (magnitude >= 0x47800000) return 0x7c00;
+  if (magnitude < 0x33000000) return 0;
+  // A subnormal half counts units of 2^-24.
+  const mantissa = (magnitude & 0x7fffff) | 0x800000;
+  const shift = 126 - (magnitude >>> 23);
+  return (mantissa + (1 << (shift - 1)) - 1 + ((mantissa >>> shift) & 1)) >>> shift;
+}
+
+function buildFloatBits(): Uint32Array {
+  const table = new Uint32Array(65536);
+  const subnormal = new Float32Array(1);
+  const subnormalBits = new Uint32Array(subnormal.buffer);
+  for (let half = 0; half < 65536; half++) {
+    const sign = (half & 0x8000) << 16;
+    const exponent = (half >>> 10) & 31;
+    const mantissa = half & 0x3ff;
+    subnormal[0] = mantissa * 2 ** -24;
+    if (exponent === 0) table[half] = sign | subnormalBits[0]!;
+    else if (exponent === 31) table[half] = sign | 0x7f800000 | (mantissa << 13);
+    else table[half] = sign | ((exponent + 112) << 23) | (mantissa << 13);
+  }
+  return table;
 }

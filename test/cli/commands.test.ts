@@ -1,0 +1,222 @@
+import fs from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { BenchReport } from '../../cli/bench-report.js';
+import type { DoctorReport } from '../../cli/doctor.js';
+import type { RunReport } from '../../cli/run.js';
+import { RunningCommand, childrenOf, runCommand } from '../support/cli.js';
+import { clearTokens, goldenCases, repositoryPath } from '../support/golden.js';
+
+const model = repositoryPath('models/demo.gguf');
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'daisychain-commands-'));
+const busy = net.createServer();
+beforeAll(() => new Promise<void>((resolve) => busy.listen(0, '127.0.0.1', resolve)));
+afterAll(() => {
+  busy.close();
+  fs.rmSync(folder, { recursive: true });
+});
+
+function file(name: string, content: string | Uint8Array): string {
+  const target = path.join(folder, name);
+  fs.writeFileSync(target, content);
+  return target;
+}
+
+describe('run', () => {
+  const [golden] = goldenCases('demo-q8_0.json');
+  if (!golden) throw new Error('no golden case');
+
+  test('keeps the contract of --json', async () => {
+    const args = ['run', '-m', model, '--layers', '13,3', '--spawn', '--raw', '--json'];
+    const { code, stdout, stderr } = await runCommand([...args, '--prompt', golden.prompt]);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    const report = JSON.parse(stdout) as RunReport;
+    expect(Object.keys(report)).toEqual([
+      'text',
+      'tokens',
+      'promptTokens',
+      'finishReason',
+      'ttftMs',
+      'tokPerSec',
+      'prefillTokPerSec',
+      'stages',
+    ]);
+    const clear = clearTokens(golden);
+    expect(report.tokens.slice(0, clear.length)).toEqual(clear);
+    expect(report.promptTokens).toBe(golden.promptTokens.length);
+    expect(report.finishReason).toBe('stop');
+    expect(report.stages.map(({ layers }) => layers)).toEqual([13, 3]);
+    for (const stage of report.stages)
+      expect(Object.keys(stage)).toEqual(['layers', 'computeMs', 'idleShare']);
+  });
+
+  test('streams text, from stdin or messages, through the chat template', async () => {
+    const question = 'What is 9 plus 5?';
+    const fromStdin = await runCommand(['run', '-m', model, '-p', '-'], question);
+    expect(fromStdin).toMatchObject({ code: 0, stderr: '' });
+    expect(fromStdin.stdout).toMatch(/^9 \+ 5 = \d+\.\n$/);
+    const messages = file('chat.json', JSON.stringify([{ role: 'user', content: question }]));
+    const fromFile = await runCommand(['run', '-m', model, '--messages', messages]);
+    expect(fromFile.stdout).toBe(fromStdin.stdout);
+  });
+
+  test('stops at --max-tokens, and gives the same text for the same seed', async () => {
+    const flags = ['--temperature', '0.8', '--seed', '5', '--max-tokens', '20', '--json'];
+    const args = ['run', '-m', model, '-p', 'Tell me a story about a dog.', ...flags];
+    const [first, second] = await Promise.all([
+      runCommand(args),
+      runCommand([...args, '--spawn', '--layers', '8,8']),
+    ]);
+    const report = JSON.parse(first.stdout) as RunReport;
+    expect(report.tokens).toHaveLength(20);
+    expect(report.finishReason).toBe('length');
+    expect((JSON.parse(second.stdout) as RunReport).tokens).toEqual(report.tokens);
+  });
+
+  test('says that a draft has no use yet', async () => {
+    const args = ['run', '-m', model, '--draft', 'x.gguf', '-p', 'Hi', '--max-tokens', '1'];
+    const { code, stderr } = await runCommand(args);
+    expect(code).toBe(0);
+    expect(stderr).toContain('speculative decoding is not built yet');
+  });
+});
+
+describe('failures are one line on stderr', () => {
+  const head = fs.readFileSync(model).subarray(0, 400_000);
+  test.each([
+    ['no model', ['run', '-p', 'x'], 2, 'no model: give --model FILE'],
+    ['no prompt', ['run', '-m', model], 2, 'give either --prompt TEXT or --messages FILE.json'],
+    ['missing file', ['run', '-m', 'none.gguf', '-p', 'x'], 1, 'no such model file'],
+    ['no GGUF', ['run', '-m', file('a', 'hello there'), '-p', 'x'], 1, 'not a GGUF file'],
+    ['truncated', ['run', '-m', file('b', head), '-p', 'x'], 1, 'is truncated'],
+    ['split', ['run', '-m', model, '-p', 'x', '--spawn', '--layers', '9,9'], 1, 'adds up to 18'],
+    [
+      'no workers',
+      ['run', '-m', model, '-p', 'x', '--layers', '8,8'],
+      2,
+      'add --spawn or --worker',
+    ],
+    ['unreachable', ['run', '-m', model, '-p', 'x', '--worker', '127.0.0.1:1'], 1, 'cannot reach'],
+    ['too long', ['run', '-m', model, '-p', 'x '.repeat(99), '--context', '16'], 1, '--context'],
+    ['no memory', ['run', '-m', model, '-p', 'x', '--context', '9999999'], 1, 'not enough memory'],
+    ['unknown flag', ['run', '--temprature', '1'], 2, 'Did you mean --temperature?'],
+    ['bad value', ['run', '--codec', 'x'], 2, '--codec: expected one of'],
+    ['bad config', ['chat', '--config', file('c', 'modle: x')], 2, 'did you mean "model"?'],
+    ['bad messages', ['run', '--messages', file('d', '[]')], 2, 'expected messages like'],
+  ])('%s', async (_, args, code, message) => {
+    const result = await runCommand(args);
+    expect(result.stdout).toBe('');
+    const lines = result.stderr.trimEnd().split('\n');
+    const last = lines.pop();
+    expect(last).toMatch(/^daisychain: /);
+    expect(last).toContain(message);
+    // Beside it there may be log lines, but no stack trace.
+    for (const line of lines) expect(line).toMatch(/^\{.*\}$/);
+    expect(result.code).toBe(code);
+  });
+
+  test('busy port', async () => {
+    const { port } = busy.address() as net.AddressInfo;
+    const { code, stderr } = await runCommand(['worker', '--port', String(port)]);
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      `daisychain: port ${port} is in use on 127.0.0.1: end the other program or choose another --port\n`,
+    );
+  });
+});
+
+describe('chat with piped input', () => {
+  const demo = ['chat', '--config', 'configs/local-demo.yaml'];
+
+  test('answers line by line, without escape codes, and reuses what it has', async () => {
+    const input = 'What is 9 plus 5?\nMy name is\\\nMax.\n/stats\n/exit\nnever\n';
+    const { code, stdout, stderr } = await runCommand(demo, input);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(stdout).not.toContain('\x1b');
+    const [header, answer, first, , second] = stdout.split('\n');
+    expect(header).toContain('16 layers: 13 on coordinator');
+    expect(answer).toMatch(/^9 \+ 5 = /);
+    expect(first).toMatch(
+      /^TTFT \d+ ms · [\d.]+ tok\/s · 7 tokens · 0 of 14 prompt tokens reused$/,
+    );
+    expect(second).toMatch(/· 20 of \d+ prompt tokens reused$/);
+    expect(stdout).toContain('tokens in the context');
+    expect(stdout).not.toContain('never');
+  });
+
+  test('says how to go on when the context is full, and keeps the conversation', async () => {
+    const input = `What is 9 plus 5?\n${'story '.repeat(60)}\nWhat is 4 plus 4?\n`;
+    const { code, stdout } = await runCommand([...demo, '--context', '48'], input);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/the text has \d+ tokens, the context holds 48.*\/reset/);
+    expect(stdout).toContain('4 + 4 = ');
+    expect(stdout.trimEnd()).toMatch(/· 20 of \d+ prompt tokens reused$/);
+  });
+
+  test.runIf(process.platform === 'linux')(
+    'ends with the name of a worker that was killed, after what it had received',
+    async () => {
+      // At this temperature the model hardly ever finds the end of its answer.
+      await using chat = new RunningCommand([...demo, '--temperature', '10', '--seed', '1']);
+      chat.child.stdin?.write('Tell me a story about a dog.\n');
+      await chat.until(() => chat.stdout.split('\n').slice(1).join('').length > 20);
+      const [worker = 0] = childrenOf(chat.child.pid ?? 0);
+      process.kill(worker, 'SIGKILL');
+      const { code, stdout, stderr } = await chat.ended;
+      expect(code).toBe(1);
+      expect(stdout).not.toContain('TTFT');
+      expect(stdout.endsWith('\n')).toBe(true);
+      expect(stderr).toMatch(/^daisychain: lost worker 127\.0\.0\.1:\d+: [^\n]+\n$/);
+    },
+  );
+});
+
+test('bench keeps the contract of --json', async () => {
+  const flags = ['--layers', '8,8', '--spawn', '--prefill', '8', '--decode', '4', '--repeat', '1'];
+  const { code, stdout, stderr } = await runCommand(['bench', '-m', model, ...flags, '--json']);
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  const report = JSON.parse(stdout) as BenchReport;
+  expect(Object.keys(report).sort()).toEqual(
+    ['machine', 'versions', 'plan', 'prefill', 'decode', 'ttftMs', 'stages'].sort(),
+  );
+  expect(report.prefill.tokens).toBe(8);
+  expect(report.decode.tokens).toBe(4);
+  expect(report.stages.map(({ steps, layers }) => [steps, layers])).toEqual([
+    [4, 8],
+    [4, 8],
+  ]);
+  const { stdout: text } = await runCommand(['bench', '-m', model, '--decode', '4']);
+  expect(text).toContain('everything but compute');
+});
+
+test('doctor shows devices, a model file and workers', async () => {
+  await using worker = new RunningCommand(['worker', '--port', '0', '-m', model]);
+  await worker.until(() => worker.stderr.includes('listening on '));
+  const port = /listening on 127\.0\.0\.1:(\d+)/.exec(worker.stderr)?.[1] ?? '';
+  const address = `127.0.0.1:${port}`;
+  const args = ['doctor', '-m', model, '--worker', address, '127.0.0.1:1', '--json'];
+  const { code, stdout } = await runCommand(args);
+  expect(code).toBe(1);
+  const report = JSON.parse(stdout) as DoctorReport;
+  expect(report.devices.map(({ kind }) => kind)).toContain('cpu');
+  expect(report.model).toMatchObject({ architecture: 'qwen3', layers: 16, vocabulary: 2048 });
+  expect(report.workers).toMatchObject([
+    { address, reachable: true, model: report.model?.fingerprint },
+    { address: '127.0.0.1:1', reachable: false },
+  ]);
+});
+
+test('help and version go to stdout', async () => {
+  const help = await runCommand(['help', 'chat']);
+  expect(help).toMatchObject({ code: 0, stderr: '' });
+  expect(help.stdout).toContain('Examples:');
+  const { version } = JSON.parse(fs.readFileSync(repositoryPath('package.json'), 'utf8')) as {
+    version: string;
+  };
+  expect(await runCommand(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+});

@@ -1,0 +1,59 @@
+import { createRequire } from 'node:module';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Engine, Stage } from '../../engine/engine.js';
+import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
+import { openGguf } from '../../model/gguf/reader.js';
+import type { TensorSource } from '../../model/tensor-source.js';
+import { clearTokens, goldenCases, repositoryPath } from '../support/golden.js';
+import { generate, loadStages } from '../support/local-stages.js';
+
+// Software Vulkan is no GPU, but its buffers are no host memory: the path that Metal and CUDA take.
+process.env.GGML_VK_VISIBLE_DEVICES ??= '0';
+
+/** Why the device path cannot be tested here; undefined when it can. */
+function whatIsMissing(): string | undefined {
+  try {
+    createRequire(import.meta.url).resolve('@node-llama-cpp/linux-x64-vulkan/package.json');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND')
+      return '@node-llama-cpp/linux-x64-vulkan is not installed';
+  }
+  try {
+    openGgmlEngine({ device: 'vulkan' });
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+const missing = whatIsMissing();
+if (missing) console.warn(`The Vulkan device path is not tested: ${missing}`);
+
+describe.skipIf(missing)('the demo model on Vulkan', () => {
+  let engine: Engine;
+  let source: TensorSource;
+  let stages: Stage[];
+
+  beforeAll(async () => {
+    engine = openGgmlEngine({ device: 'vulkan', threads: 1 });
+    source = await openGguf(repositoryPath('models/demo.gguf'));
+    stages = await loadStages(engine, source, [13, 3]);
+  });
+  afterAll(async () => {
+    for (const stage of stages) stage.dispose();
+    await source.close();
+  });
+
+  test('computes on the device', () => {
+    expect(engine.device).toMatchObject({ kind: 'vulkan', name: 'Vulkan0' });
+  });
+
+  test.each(goldenCases('demo-q8_0.json').slice(2, 5))('$prompt', async (golden) => {
+    const expected = clearTokens(golden);
+    const tokens = await generate(stages, golden.promptTokens, expected.length);
+    const first = tokens.findIndex((token, i) => token !== expected[i]);
+    // Devices round differently, so a choice that was close may turn; what follows it is another text.
+    if (first >= 0) expect(golden.margins[first]).toBeLessThan(0.2);
+    else expect(tokens).toEqual(expected);
+  });
+});

@@ -1,0 +1,180 @@
+import fs from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openGguf } from '../../model/gguf/reader.js';
+import { tensorTypes } from '../../model/gguf/tensor-types.js';
+import { writeGguf } from '../../model/gguf/writer.js';
+import { loadNativeLibraries } from '../../model/native/libraries.js';
+import { syntheticModel } from '../../model/synthetic.js';
+import type { MetadataValue, TensorInfo } from '../../model/tensor-source.js';
+import { repositoryPath } from '../support/golden.js';
+
+const demo = repositoryPath('models/demo.gguf');
+const tiny = syntheticModel(
+  {
+    architecture: 'qwen3',
+    layers: 2,
+    hiddenSize: 64,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 32,
+    feedForward: 96,
+    vocabulary: 100,
+    tied: false,
+  },
+  'q4_0',
+);
+
+let folder: string;
+beforeAll(async () => void (folder = await fs.mkdtemp(path.join(os.tmpdir(), 'daisychain-'))));
+afterAll(() => fs.rm(folder, { recursive: true }));
+
+/** Writes a file with the beginning of the demo model, changed. */
+async function broken(name: string, change: (bytes: Buffer) => Buffer): Promise<string> {
+  const file = path.join(folder, name);
+  await fs.writeFile(file, change(await fs.readFile(demo)));
+  return file;
+}
+
+function write(
+  name: string,
+  metadata: ReadonlyMap<string, MetadataValue>,
+  tensors: readonly TensorInfo[],
+) {
+  const file = path.join(folder, name);
+  return writeGguf(file, metadata, tensors, (...part) => tiny.read(...part)).then(() => file);
+}
+
+describe('reading', () => {
+  test('finds metadata and tensors of a real model', async () => {
+    const model = await openGguf(demo);
+    expect(model.metadata.get('general.architecture')).toBe('qwen3');
+    expect(model.metadata.get('qwen3.block_count')).toBe(16);
+    expect(model.metadata.get('qwen3.rope.freq_base')).toBe(10_000);
+    expect(model.metadata.get('tokenizer.ggml.add_bos_token')).toBe(false);
+    expect(model.metadata.get('tokenizer.ggml.tokens')).toHaveLength(2048);
+    expect(model.tensors.size).toBe(178);
+    expect(model.tensors.get('blk.3.ffn_down.weight')).toMatchObject({
+      shape: [640, 256],
+      bytes: (640 / 32) * 34 * 256,
+      type: { name: 'q8_0' },
+    });
+    await model.close();
+  });
+
+  test('gives back what was written, whole and in parts', async () => {
+    const tensors = [...tiny.tensors.values()];
+    const model = await openGguf(await write('tiny.gguf', tiny.metadata, tensors));
+    for (const { name, bytes } of tensors) {
+      const [ours, theirs] = [new Uint8Array(bytes), new Uint8Array(bytes)];
+      await tiny.read(name, 0, ours);
+      const half = bytes >> 1;
+      await model.read(name, 0, theirs.subarray(0, half));
+      await model.read(name, half, theirs.subarray(half));
+      expect(theirs).toEqual(ours);
+    }
+    await expect(model.read('output.weight', 10, new Uint8Array(1e6))).rejects.toThrow(
+      /are not in/,
+    );
+    await model.close();
+  });
+
+  test('joins the parts of a split model, given any of them, to the same fingerprint', async () => {
+    const tensors = [...tiny.tensors.values()];
+    const whole = await openGguf(await write('whole.gguf', tiny.metadata, tensors));
+    const split = new Map([...tiny.metadata, ['split.count', 2]]);
+    await write('s-00001-of-00002.gguf', split, tensors.slice(0, 10));
+    const second = await write(
+      's-00002-of-00002.gguf',
+      new Map([['split.no', 1]]),
+      tensors.slice(10),
+    );
+    const joined = await openGguf(second);
+    expect([...joined.tensors.keys()]).toEqual([...whole.tensors.keys()]);
+    expect(joined.fingerprint).toBe(whole.fingerprint);
+    await joined.close();
+    await whole.close();
+    await fs.rm(second);
+    await expect(openGguf(path.join(folder, 's-00001-of-00002.gguf'))).rejects.toThrow(
+      /no such model file: .*s-00002-of-00002.gguf/,
+    );
+  });
+
+  test('fingerprints tell weights and metadata apart', async () => {
+    const file = await broken('other.gguf', (bytes) => {
+      bytes[bytes.length - 1] = 255 - (bytes[bytes.length - 1] ?? 0);
+      return bytes;
+    });
+    const [one, other] = [await openGguf(demo), await openGguf(file)];
+    expect(one.fingerprint).not.toBe(other.fingerprint);
+    expect(one.fingerprint).toMatch(/^[0-9a-f]{64}$/);
+    await one.close();
+    await other.close();
+  });
+});
+
+describe('one-line errors', () => {
+  const at =
+    (offset: number, ...values: number[]) =>
+    (bytes: Buffer) => {
+      bytes.set(values, offset);
+      return bytes;
+    };
+  test.each<[string, (bytes: Buffer) => Buffer, RegExp]>([
+    ['text', () => Buffer.from('hello, world'), /is not a GGUF file: it begins with "hell"/],
+    ['empty', () => Buffer.alloc(0), /is not a GGUF file/],
+    ['version 1', at(4, 1), /is GGUF version 1: versions 2 and 3 are supported/],
+    ['big-endian', at(4, 0, 0, 0, 3), /is a big-endian GGUF file/],
+    ['tensor count', at(8, 255, 255, 255, 255), /is damaged: it claims to hold \d+ tensors/],
+    ['string length', at(24, 255, 255, 255, 255, 255), /is damaged: it claims to hold a string of/],
+    [
+      'cut header',
+      (bytes) => bytes.subarray(0, 5000),
+      /truncated within its header: download it again/,
+    ],
+    [
+      'cut data',
+      (bytes) => bytes.subarray(0, -1),
+      /is truncated: it has \d+ bytes, its tensors need \d+: download/,
+    ],
+  ])('%s', async (name, change, message) => {
+    const error = await openGguf(await broken(`${name}.gguf`, change)).catch((e: Error) => e);
+    expect(error).toMatchObject({
+      name: 'ModelError',
+      message: expect.stringMatching(message) as string,
+    });
+    expect((error as Error).message).not.toContain('\n');
+  });
+
+  test('missing file and folder', async () => {
+    await expect(openGguf(path.join(folder, 'no.gguf'))).rejects.toThrow(
+      /no such model file: .*no.gguf/,
+    );
+    await expect(openGguf(folder)).rejects.toThrow(/is a folder: give a .gguf file/);
+  });
+
+  test('unsupported quantization', async () => {
+    const removed = { id: 31, name: 'q4_0_4_4', blockSize: 32, blockBytes: 18 };
+    const [tensor] = [...tiny.tensors.values()].map((t) => ({ ...t, type: removed }));
+    const file = await write('removed.gguf', tiny.metadata, tensor ? [tensor] : []);
+    await expect(openGguf(file)).rejects.toThrow(
+      /unsupported quantization: tensor token_embd.weight has type 31/,
+    );
+  });
+});
+
+test('tensor types are those of ggml', () => {
+  const { ggmlBase } = loadNativeLibraries();
+  const name = ggmlBase.func('const char* ggml_type_name(int)');
+  const blockBytes = ggmlBase.func('size_t ggml_type_size(int)');
+  const blockSize = ggmlBase.func('int64 ggml_blck_size(int)');
+  for (let id = 0; id < 42; id++) {
+    const known = blockSize(id) > 0;
+    expect(tensorTypes.get(id), `type ${id}`).toEqual(
+      known
+        ? { id, name: name(id), blockSize: blockSize(id), blockBytes: blockBytes(id) }
+        : undefined,
+    );
+  }
+});
