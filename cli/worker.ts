@@ -12,6 +12,9 @@ import { defaultPort } from './setting-types.js';
 import type { Announcement } from './spawn.js';
 import { version } from './version.js';
 
+/** A stage that is being loaded when the worker is to end is not waited for longer than this. */
+const closeMs = 1000;
+
 const loopback = '127.0.0.1';
 
 const examples = `
@@ -69,6 +72,9 @@ async function runWorker(flags: Record<string, unknown>): Promise<void> {
   logger.info(`listening on ${formatAddress(host, worker.port)}${reach(host)}`);
   if (announce) announcePort(worker.port);
   logger.info(`${await ended}: ending`);
+  // While it is read it keeps this process alive.
+  process.stdin.destroy();
+  setTimeout(() => process.exit(), closeMs).unref();
 }
 
 function reach(host: string): string {
@@ -86,8 +92,9 @@ function announcePort(port: number): void {
  */
 function untilEnd(announce: boolean): Promise<string> {
   return new Promise((resolve) => {
-    process.on('SIGTERM', () => resolve('SIGTERM'));
-    process.on('SIGINT', () => announce || resolve('SIGINT'));
+    process.once('SIGTERM', () => resolve('SIGTERM'));
+    if (announce) process.on('SIGINT', () => undefined);
+    else process.once('SIGINT', () => resolve('SIGINT'));
     if (!announce) return;
     const gone = () => resolve('the coordinator is gone');
     process.stdin.on('end', gone).on('error', gone).on('close', gone).resume();

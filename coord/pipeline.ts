@@ -69,7 +69,7 @@ export class Pipeline {
   /** No step can pass any more: all in flight and all later ones fail. */
   break(error: Error): void {
     this.#broken ??= error;
-    for (const { reject } of this.#inFlight.values()) reject(this.#broken);
+    for (const step of this.#inFlight.values()) step.reject(this.#broken);
     this.#inFlight.clear();
   }
 }

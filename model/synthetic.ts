@@ -72,16 +72,21 @@ const patternBytes = 1 << 20;
  * @throws ModelError for an unknown shape or type
  */
 export function syntheticModel(shape: string | SyntheticShape, typeName: string): TensorSource {
-  const sizes = typeof shape === 'string' ? syntheticShapes[shape] : shape;
-  if (!sizes)
-    throw new ModelError(
-      `unknown shape "${String(shape)}": known are ${Object.keys(syntheticShapes).join(', ')}`,
-    );
+  const sizes = typeof shape === 'string' ? shapeNamed(shape) : shape;
   if (!syntheticTypes.includes(typeName))
     throw new ModelError(
       `no random weights of type "${typeName}": choose one of ${syntheticTypes.join(', ')}`,
     );
   return new SyntheticModel(sizes, tensorTypeNamed(typeName));
+}
+
+function shapeNamed(name: string): SyntheticShape {
+  const shape = syntheticShapes[name];
+  if (!shape)
+    throw new ModelError(
+      `unknown shape "${name}": known are ${Object.keys(syntheticShapes).join(', ')}`,
+    );
+  return shape;
 }
 
 class SyntheticModel implements TensorSource {

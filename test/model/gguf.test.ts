@@ -166,15 +166,14 @@ describe('one-line errors', () => {
 
 test('tensor types are those of ggml', () => {
   const { ggmlBase } = loadNativeLibraries();
-  const name = ggmlBase.func('const char* ggml_type_name(int)');
-  const blockBytes = ggmlBase.func('size_t ggml_type_size(int)');
-  const blockSize = ggmlBase.func('int64 ggml_blck_size(int)');
+  const name = ggmlBase.func('const char* ggml_type_name(int)') as (id: number) => string;
+  const blockBytes = ggmlBase.func('size_t ggml_type_size(int)') as (id: number) => number;
+  const blockSize = ggmlBase.func('int64 ggml_blck_size(int)') as (id: number) => number;
   for (let id = 0; id < 42; id++) {
-    const known = blockSize(id) > 0;
-    expect(tensorTypes.get(id), `type ${id}`).toEqual(
-      known
+    const ggmlType: unknown =
+      blockSize(id) > 0
         ? { id, name: name(id), blockSize: blockSize(id), blockBytes: blockBytes(id) }
-        : undefined,
-    );
+        : undefined;
+    expect(tensorTypes.get(id), `type ${id}`).toEqual(ggmlType);
   }
 });
