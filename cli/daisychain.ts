@@ -59,9 +59,10 @@ async function main(): Promise<number> {
 
 /** Settings may be what failed, so the level is taken from the command line alone. */
 function failureLogger() {
-  const index = process.argv.indexOf('--log-level');
-  const logLevel = logLevels.find((level) => level === process.argv[index + 1]);
-  return createLogger(index >= 0 && logLevel ? { logLevel } : {}, 'warn');
+  const words = process.argv.flatMap((argument) => argument.split('='));
+  const given = words[words.indexOf('--log-level') + 1];
+  const logLevel = logLevels.find((level) => level === given);
+  return createLogger(logLevel ? { logLevel } : {}, 'warn');
 }
 
 function exitWith(error: unknown): void {
