@@ -1,9 +1,12 @@
 import { TransportError } from '../errors.js';
 import type { Codec } from './codec.js';
+import { bf16 } from './bf16.js';
 import { f16 } from './f16.js';
 import { f32 } from './f32.js';
+import { fp8 } from './fp8.js';
+import { int8 } from './int8.js';
 
-const codecs: readonly Codec[] = [f32, f16];
+const codecs: readonly Codec[] = [f32, f16, bf16, fp8, int8];
 
 export const codecNames = codecs.map((codec) => codec.name);
 

@@ -2,6 +2,8 @@ import type { Codec } from './codec.js';
 
 /** Bits of the f32 for each of the 65536 halves. */
 const floatBitsOfHalf = buildFloatBits();
+/** The value of each of the 65536 halves. */
+export const floatOfHalf = new Float32Array(floatBitsOfHalf.buffer);
 
 /**
  * IEEE 754 half precision, little-endian, 2 bytes per value. Rounds to nearest, ties to even; what is too large
@@ -14,7 +16,7 @@ export const f16: Codec = {
     const count = rows * rowSize;
     // An odd address cannot be seen as 16-bit values; links never have one.
     const halves = into.byteOffset % 2 === 0 ? viewHalves(into, count) : new Uint16Array(count);
-    encodeHalves(new Uint32Array(values.buffer, values.byteOffset, count), halves);
+    encodeHalves(new Int32Array(values.buffer, values.byteOffset, count), halves);
     if (halves.buffer !== into.buffer) into.set(new Uint8Array(halves.buffer));
   },
   decode(bytes, rows, rowSize, into) {
@@ -30,9 +32,9 @@ function viewHalves(bytes: Uint8Array, count: number): Uint16Array {
   return new Uint16Array(bytes.buffer, bytes.byteOffset, count);
 }
 
-function encodeHalves(floatBits: Uint32Array, halves: Uint16Array): void {
+function encodeHalves(floatBits: Int32Array, halves: Uint16Array): void {
   for (let i = 0; i < halves.length; i++) {
-    const bits = floatBits[i]! | 0;
+    const bits = floatBits[i]!;
     const magnitude = bits & 0x7fffffff;
     // From 2^-14 up to where rounding reaches infinity, which the carry into the exponent gives by itself.
     const half =
