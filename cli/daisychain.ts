@@ -6,6 +6,7 @@ import { addDoctorCommand } from './doctor.js';
 import { reportFailure } from './errors.js';
 import { createLogger } from './logging.js';
 import { addRunCommand } from './run.js';
+import { addSecretCommand } from './secret.js';
 import { logLevels } from './settings.js';
 import { version } from './version.js';
 import { addWorkerCommand } from './worker.js';
@@ -16,8 +17,8 @@ const examples = `
 Begin with:
   daisychain chat -m model.gguf                         all on this machine
   daisychain chat -m model.gguf --spawn --layers 13,3   two processes on this machine
-  daisychain worker --host 0.0.0.0                      on the second machine, then on the first:
-  daisychain chat -m model.gguf --worker second:7070
+  daisychain secret new                                 for several machines; it says what to do on the second
+  daisychain chat -m model.gguf --worker second:7070    then chats with its help
 
 daisychain help COMMAND says more.`;
 
@@ -32,7 +33,14 @@ function createProgram(): Command {
     .exitOverride()
     .configureHelp({ sortOptions: false, showGlobalOptions: false })
     .configureOutput({ outputError: (message, write) => write(oneLine(message)) });
-  const add = [addChatCommand, addRunCommand, addWorkerCommand, addBenchCommand, addDoctorCommand];
+  const add = [
+    addChatCommand,
+    addRunCommand,
+    addWorkerCommand,
+    addSecretCommand,
+    addBenchCommand,
+    addDoctorCommand,
+  ];
   for (const addCommand of add) addCommand(program);
   return program;
 }

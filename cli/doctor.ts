@@ -5,9 +5,12 @@ import type { Device } from '../engine/engine.js';
 import { architectureOf } from '../model/architectures/registry.js';
 import { openGguf } from '../model/gguf/reader.js';
 import { TransportError } from '../transport/errors.js';
+import type { ClusterSecret } from '../transport/security.js';
 import { dial, formatAddress } from '../transport/tcp.js';
 import type { WorkerAddress } from '../coord/remote-worker.js';
+import { clusterSecret } from './cluster-secret.js';
 import { formatDoctorReport } from './doctor-report.js';
+import { createLogger } from './logging.js';
 import { describeMachine, describeVersions } from './machine.js';
 import { openEngine } from './open-local.js';
 import { addSettings, settingsFrom } from './options.js';
@@ -71,20 +74,23 @@ export function addDoctorCommand(program: Command): void {
     .addOption(new Option('--json', 'print one JSON object'))
     .addHelpText('after', examples)
     .action(doctor);
-  addSettings(command, ['model', 'workers', 'device', 'threads']);
+  addSettings(command, ['model', 'workers', 'device', 'threads', 'secretFile', 'insecure']);
 }
 
 async function doctor(flags: Record<string, unknown>): Promise<void> {
   const settings = settingsFrom(flags);
   const engine = openEngine(settings);
   const model = settings.model === undefined ? undefined : await modelFacts(settings.model);
+  const workers = settings.workers ?? [];
+  const shared =
+    workers.length > 0 ? clusterSecret(settings, createLogger(settings, 'warn')) : undefined;
   const report: DoctorReport = {
     machine: { ...describeMachine(), freeBytes: process.availableMemory() },
     versions: describeVersions(engine),
     devices: engine.devices().map(deviceFacts),
     device: engine.device.name,
     ...(model ? { model } : {}),
-    workers: await Promise.all((settings.workers ?? []).map(workerFacts)),
+    workers: await Promise.all(workers.map((worker) => workerFacts(worker, shared?.secret))),
   };
   process.stdout.write(`${flags.json ? JSON.stringify(report) : formatDoctorReport(report)}\n`);
   if (report.workers.some(({ reachable }) => !reachable)) process.exitCode = 1;
@@ -120,12 +126,12 @@ async function modelFacts(file: string): Promise<ModelFacts> {
   }
 }
 
-async function workerFacts(worker: WorkerAddress): Promise<WorkerFacts> {
+async function workerFacts(worker: WorkerAddress, secret?: ClusterSecret): Promise<WorkerFacts> {
   const address = formatAddress(worker.host, worker.port);
   const name = `doctor on ${os.hostname()}`;
   const hello = { role: 'control', session: randomUUID(), softwareVersion: version, name } as const;
   try {
-    const { connection, welcome } = await dial({ ...worker, hello });
+    const { connection, welcome } = await dial({ ...worker, hello, ...(secret ? { secret } : {}) });
     const { name, softwareVersion, device, threads, freeBytes, modelFingerprint } = welcome;
     const rttMs = await roundTrip(connection);
     connection.close('the doctor is done');

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { Coordinator } from '../coord/coordinator.js';
 import type { WorkerAddress } from '../coord/remote-worker.js';
+import { clusterSecret, passingSecret, type SharedSecret } from './cluster-secret.js';
 import { Closers } from './closers.js';
 import { cacheDirectory } from './directories.js';
 import type { Local } from './open-local.js';
@@ -29,7 +30,8 @@ export async function openCluster(local: Local, logger: Logger): Promise<Cluster
   const { settings, engine, source, sizes } = local;
   const closers = new Closers();
   try {
-    const workers = await findWorkers(local, closers);
+    const shared = sharedSecret(settings, logger);
+    const workers = await findWorkers(local, closers, shared?.text);
     const context = settings.context ?? Math.min(sizes.contextLength, defaultContext);
     if (context > sizes.contextLength)
       logger.warn(`the model was trained for ${sizes.contextLength} tokens, not for ${context}`);
@@ -47,6 +49,7 @@ export async function openCluster(local: Local, logger: Logger): Promise<Cluster
       chunkTokens: settings.chunk ?? defaultChunk,
       cacheDirectory: settings.cacheDir ?? cacheDirectory(),
       softwareVersion: version,
+      ...(shared ? { secret: shared.secret } : {}),
       logger,
       onProgress: (event) => progress.update(event),
     });
@@ -58,12 +61,24 @@ export async function openCluster(local: Local, logger: Logger): Promise<Cluster
   }
 }
 
+/** Workers that we start get a secret of their own; those that run already share the cluster's. */
+function sharedSecret(settings: Settings, logger: Logger): SharedSecret | undefined {
+  if (!settings.spawn && !settings.workers?.length) return undefined;
+  return settings.spawn && !settings.insecure ? passingSecret() : clusterSecret(settings, logger);
+}
+
 async function findWorkers(
   { settings, workerCores }: Local,
   closers: Closers,
+  secretText: string | undefined,
 ): Promise<readonly WorkerAddress[]> {
   if (!settings.spawn) return settings.workers ?? [];
-  const spawned = await SpawnedWorkers.start(spawnCount(settings), settings, workerCores);
+  const spawned = await SpawnedWorkers.start(
+    spawnCount(settings),
+    settings,
+    workerCores,
+    secretText,
+  );
   closers.add(() => spawned.end());
   return spawned.addresses;
 }

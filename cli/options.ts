@@ -22,6 +22,8 @@ export const clusterSettings: readonly SettingName[] = [
   'threads',
   'chunk',
   'pin',
+  'secretFile',
+  'insecure',
   'cacheDir',
   'logLevel',
 ];

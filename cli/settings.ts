@@ -117,6 +117,14 @@ export const settings = {
     0,
     65_535,
   ),
+  secretFile: type.path({
+    flag: '--secret-file <file>',
+    help: 'file with the cluster secret (default: DAISYCHAIN_SECRET, or the one of `secret new`)',
+  }),
+  insecure: type.toggle({
+    flag: '--insecure',
+    help: 'neither secret nor encryption: only in a network that is yours alone',
+  }),
   cacheDir: type.path({
     flag: '--cache-dir <folder>',
     help: 'where received shards and hashes are kept',

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { WorkerAddress } from '../coord/remote-worker.js';
+import { secretVariable } from './cluster-secret.js';
 import { UsageError } from './errors.js';
 import { logsArePretty, prettyLogsVariable } from './logging.js';
 import { nameInFile, type SettingName, type Settings } from './settings.js';
@@ -32,6 +33,7 @@ export class SpawnedWorkers implements AsyncDisposable {
 
   /**
    * Starts `count` workers and waits until they listen.
+   * @param secretText that they share with the coordinator; without it they are insecure
    * @param cores to bind them to, in their order; empty to leave them free
    * @throws SpawnError when one does not.
    */
@@ -39,10 +41,11 @@ export class SpawnedWorkers implements AsyncDisposable {
     count: number,
     settings: Settings,
     cores: readonly number[],
+    secretText?: string,
   ): Promise<SpawnedWorkers> {
     const workers = new SpawnedWorkers();
     const starts = Array.from({ length: count }, (_, i) =>
-      workers.#start(i + 1, workerArguments(settings, cores[i])),
+      workers.#start(i + 1, workerArguments(settings, cores[i]), secretText),
     );
     const results = await Promise.allSettled(starts);
     const failed = results.find((result) => result.status === 'rejected');
@@ -73,10 +76,19 @@ export class SpawnedWorkers implements AsyncDisposable {
     return this.end();
   }
 
-  async #start(index: number, given: readonly string[]): Promise<WorkerAddress> {
-    const child = spawn(process.execPath, [program, ...given], {
+  async #start(
+    index: number,
+    given: readonly string[],
+    secretText: string | undefined,
+  ): Promise<WorkerAddress> {
+    const security = secretText === undefined ? ['--insecure', '--log-level', 'error'] : [];
+    const child = spawn(process.execPath, [program, ...given, ...security], {
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...process.env, ...(logsArePretty() ? { [prettyLogsVariable]: '1' } : {}) },
+      env: {
+        ...process.env,
+        ...(logsArePretty() ? { [prettyLogsVariable]: '1' } : {}),
+        ...(secretText === undefined ? {} : { [secretVariable]: secretText }),
+      },
       windowsHide: true,
     });
     this.#children.push(child);

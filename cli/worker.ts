@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { formatAddress } from '../transport/tcp.js';
 import { Worker } from '../worker/worker.js';
+import { clusterSecret } from './cluster-secret.js';
 import { Closers } from './closers.js';
 import { cacheDirectory } from './directories.js';
 import { createLogger } from './logging.js';
@@ -23,7 +24,7 @@ Examples:
   daisychain worker --host 0.0.0.0            for every machine that can reach this one
   daisychain worker -m model.gguf             holds the model itself: nothing is sent
 
-Whoever can reach the port can use the worker: open it (--host 0.0.0.0) only in a network you trust.
+Coordinators must know the cluster secret: daisychain secret new makes one.
 A worker serves one coordinator at a time, frees its memory when that one is gone, and waits for the next.`;
 
 /** `daisychain worker`: holds one stage for a coordinator. */
@@ -42,6 +43,8 @@ export function addWorkerCommand(program: Command): void {
     'device',
     'threads',
     'core',
+    'secretFile',
+    'insecure',
     'cacheDir',
     'logLevel',
   ]);
@@ -59,12 +62,14 @@ async function runWorker(flags: Record<string, unknown>): Promise<void> {
   const model = await openModel(settings);
   if (model) closers.add(() => model.close());
   const host = settings.host ?? loopback;
+  const shared = clusterSecret(settings, logger);
   const worker = await Worker.listen({
     host,
     port: settings.port ?? defaultPort,
     engine,
     ...(model ? { model } : {}),
     cacheDirectory: settings.cacheDir ?? cacheDirectory(),
+    ...(shared ? { secret: shared.secret } : {}),
     softwareVersion: version,
     logger,
   });

@@ -10,6 +10,7 @@ import { codecNamed } from '../transport/codecs/codecs.js';
 import type { CodecName } from '../transport/codecs/codec.js';
 import type { Connection } from '../transport/connection.js';
 import type { Messages } from '../transport/messages.js';
+import type { ClusterSecret } from '../transport/security.js';
 import { dial } from '../transport/tcp.js';
 import { TensorSender } from '../transport/tensor-link.js';
 import { CellMap } from './cells.js';
@@ -38,6 +39,8 @@ export interface CoordinatorOptions {
   readonly chunkTokens: number;
   /** Where hashes of tensors are kept. */
   readonly cacheDirectory: string;
+  /** Encrypts all links and proves both sides to each other. */
+  readonly secret?: ClusterSecret;
   readonly softwareVersion: string;
   readonly logger: Logger;
   /** `stage` is `coordinator` or a worker's address. */
@@ -225,10 +228,11 @@ export class Coordinator implements AsyncDisposable {
   async #connectNext(): Promise<void> {
     const first = this.workers[0];
     if (!first) return;
-    const { softwareVersion, codec, source } = this.options;
+    const { softwareVersion, codec, source, secret } = this.options;
     const { connection } = await dial({
       ...first.address,
       hello: { role: 'tensor', session: this.session, softwareVersion, name: 'coordinator' },
+      ...(secret ? { secret } : {}),
     });
     this.#next = connection;
     const { hiddenSize } = architectureOf(source).hyperparameters(source);
@@ -290,12 +294,12 @@ export class Coordinator implements AsyncDisposable {
 }
 
 async function connectAll(
-  { workers, softwareVersion }: CoordinatorOptions,
+  { workers, softwareVersion, secret }: CoordinatorOptions,
   session: string,
 ): Promise<RemoteWorker[]> {
   const name = `coordinator on ${os.hostname()}, process ${process.pid}`;
   const results = await Promise.allSettled(
-    workers.map((address) => RemoteWorker.connect(address, session, softwareVersion, name)),
+    workers.map((address) => RemoteWorker.connect(address, session, softwareVersion, name, secret)),
   );
   const connected = results.flatMap((result) =>
     result.status === 'fulfilled' ? [result.value] : [],

@@ -3,6 +3,7 @@ import type { TensorInfo, TensorSource } from '../model/tensor-source.js';
 import type { Connection } from '../transport/connection.js';
 import type { Welcome } from '../transport/handshake.js';
 import type { Message, Messages } from '../transport/messages.js';
+import type { ClusterSecret } from '../transport/security.js';
 import { fromBytes } from '../transport/steps.js';
 import { dial, formatAddress } from '../transport/tcp.js';
 import { CoordinatorError } from './errors.js';
@@ -52,9 +53,14 @@ export class RemoteWorker {
     session: string,
     softwareVersion: string,
     name: string,
+    secret?: ClusterSecret,
   ): Promise<RemoteWorker> {
     const hello = { role: 'control', session, softwareVersion, name };
-    const { connection, welcome } = await dial({ ...address, hello });
+    const { connection, welcome } = await dial({
+      ...address,
+      hello,
+      ...(secret ? { secret } : {}),
+    });
     return new RemoteWorker(address, welcome, connection);
   }
 

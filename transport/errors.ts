@@ -4,6 +4,8 @@ export type TransportErrorCode =
   | 'unreachable'
   /** The port to listen on is taken, or may not be used. */
   | 'port'
+  /** The peer does not share the cluster secret. */
+  | 'secret'
   /** The peer speaks another version of the protocol. */
   | 'version'
   /** The peer does not want this connection; the message says why. */

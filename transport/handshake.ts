@@ -8,7 +8,7 @@ export const protocolVersion = 1;
 
 /** Until the handshake is done, a peer may send this much and take this long. */
 export const handshakeLimits = { headerBytes: 1024, payloadBytes: 0 };
-const handshakeMs = 5000;
+export const handshakeMs = 5000;
 
 export type Hello = Messages['hello'];
 export type Welcome = Messages['welcome'];

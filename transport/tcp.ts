@@ -4,11 +4,13 @@ import { TransportError } from './errors.js';
 import {
   answerHello,
   handshakeLimits,
+  handshakeMs,
   sayHello,
   type Answer,
   type Hello,
   type Welcome,
 } from './handshake.js';
+import { secureAccepted, secureDialled, type ClusterSecret } from './security.js';
 
 const connectMs = 5000;
 
@@ -19,20 +21,23 @@ export interface DialOptions {
   readonly host: string;
   readonly port: number;
   readonly hello: Omit<Hello, 'protocolVersion'>;
+  /** Encrypts the link and proves both sides to each other; without it neither is done. */
+  readonly secret?: ClusterSecret;
   /** How messages call the peer; default `worker host:port`. */
   readonly peer?: string;
 }
 
 /**
  * Connects to a worker and does the handshake.
- * @throws TransportError 'unreachable', 'refused', 'version', 'garbage' or 'timeout'
+ * @throws TransportError 'unreachable', 'secret', 'refused', 'version', 'garbage' or 'timeout'
  */
 export async function dial(
   options: DialOptions,
 ): Promise<{ connection: Connection; welcome: Welcome }> {
-  const { host, port, hello } = options;
+  const { host, port, hello, secret } = options;
   const peer = options.peer ?? `worker ${formatAddress(host, port)}`;
-  const socket = await connect(host, port, peer);
+  const plain = await connect(host, port, peer);
+  const socket = secret ? await withinHandshake(plain, secureDialled(plain, secret, peer)) : plain;
   const connection = new Connection(socket, peer, handshakeLimits);
   try {
     const welcome = await sayHello(connection, hello);
@@ -44,7 +49,7 @@ export async function dial(
     if (code === 'closed' || code === 'garbage')
       throw new TransportError(
         'garbage',
-        `${peer} does not speak the protocol of daisychain: is another program using that port?`,
+        `${peer} does not speak the protocol of daisychain${secret ? '' : ', or wants the cluster secret'}: is another program using that port?`,
       );
     throw error;
   }
@@ -89,6 +94,8 @@ export interface ListenOptions {
   readonly host: string;
   /** 0 lets the system choose. */
   readonly port: number;
+  /** Peers must know it, and links are encrypted; without it anyone may connect. */
+  readonly secret?: ClusterSecret;
   /** Decides about a peer by its hello. */
   readonly answer: (hello: Hello) => Answer;
   readonly onConnection: (connection: Connection, hello: Hello) => void;
@@ -139,13 +146,27 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 
 async function welcome(socket: net.Socket, options: ListenOptions): Promise<void> {
   const peer = `peer ${formatAddress(socket.remoteAddress ?? 'unknown', socket.remotePort ?? 0)}`;
-  const connection = new Connection(socket, peer, handshakeLimits);
   try {
+    const { secret } = options;
+    const secured = secret
+      ? await withinHandshake(socket, secureAccepted(socket, secret, peer))
+      : socket;
+    const connection = new Connection(secured, peer, handshakeLimits);
     const hello = await answerHello(connection, options.answer);
     connection.startHeartbeats();
     options.onConnection(connection, hello);
   } catch (error) {
     options.onRejected(error as TransportError);
+  }
+}
+
+/** Ends a socket whose peer takes too long to prove itself. */
+async function withinHandshake<Result>(socket: net.Socket, work: Promise<Result>): Promise<Result> {
+  const timer = setTimeout(() => socket.destroy(), handshakeMs);
+  try {
+    return await work;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

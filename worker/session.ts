@@ -6,6 +6,7 @@ import type { MetadataValue, TensorSource } from '../model/tensor-source.js';
 import { codecNamed } from '../transport/codecs/codecs.js';
 import type { Connection } from '../transport/connection.js';
 import type { Message, Messages } from '../transport/messages.js';
+import type { ClusterSecret } from '../transport/security.js';
 import { toBytes } from '../transport/steps.js';
 import { dial } from '../transport/tcp.js';
 import { TensorReceiver, TensorSender } from '../transport/tensor-link.js';
@@ -18,6 +19,7 @@ export interface SessionOptions {
   readonly engine: Engine;
   readonly model?: TensorSource;
   readonly cache: TensorCache;
+  readonly secret?: ClusterSecret;
   readonly softwareVersion: string;
   readonly logger: Logger;
 }
@@ -140,6 +142,7 @@ export class Session {
       const { connection } = await dial({
         host: load.nextHost,
         port: load.nextPort,
+        ...(this.options.secret ? { secret: this.options.secret } : {}),
         hello: {
           role: 'tensor',
           session: this.id,

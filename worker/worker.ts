@@ -4,6 +4,7 @@ import type { Engine } from '../engine/engine.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import type { Connection } from '../transport/connection.js';
 import type { Answer, Hello } from '../transport/handshake.js';
+import type { ClusterSecret } from '../transport/security.js';
 import { listen, type Listener } from '../transport/tcp.js';
 import { Session } from './session.js';
 import { TensorCache } from './tensor-cache.js';
@@ -17,6 +18,8 @@ export interface WorkerOptions {
   readonly model?: TensorSource;
   /** Where shards that the coordinator sends are kept. */
   readonly cacheDirectory: string;
+  /** Coordinators and stages must know it; without it anyone who reaches the port may use the worker. */
+  readonly secret?: ClusterSecret;
   readonly softwareVersion: string;
   readonly logger: Logger;
 }
@@ -35,6 +38,7 @@ export class Worker {
     worker.#listener = await listen({
       host: options.host,
       port: options.port,
+      ...(options.secret ? { secret: options.secret } : {}),
       answer: (hello) => worker.#answer(hello),
       onConnection: (connection, hello) => worker.#accept(connection, hello),
       onRejected: (reason) => options.logger.warn(`turned away: ${reason.message}`),
@@ -82,7 +86,7 @@ export class Worker {
       this.#session?.attachPrevious(connection);
       return;
     }
-    const { engine, model, logger, cacheDirectory, softwareVersion } = this.options;
+    const { engine, model, logger, cacheDirectory, softwareVersion, secret } = this.options;
     logger.info(`${hello.name} connected`);
     const session = new Session(connection, hello.session, {
       engine,
@@ -90,6 +94,7 @@ export class Worker {
       softwareVersion,
       cache: new TensorCache(cacheDirectory),
       ...(model ? { model } : {}),
+      ...(secret ? { secret } : {}),
     });
     this.#session = session;
     void session.ended.then((reason) => {

@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { passingSecret } from '../../cli/cluster-secret.js';
 import { SpawnedWorkers } from '../../cli/spawn.js';
 import { Coordinator, type CoordinatorOptions } from '../../coord/coordinator.js';
 import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
@@ -16,6 +17,7 @@ if (!golden) throw new Error('no golden case');
 const { promptTokens } = golden;
 const expected = clearTokens(golden);
 
+const shared = passingSecret();
 const sources: TensorSource[] = [];
 afterEach(async () => {
   for (const source of sources.splice(0)) await source.close();
@@ -40,6 +42,7 @@ async function openOn(
     chunkTokens: 512,
     cacheDirectory: '/nonexistent',
     softwareVersion: 'test',
+    secret: shared.secret,
     logger: silent,
     ...options,
   });
@@ -50,7 +53,12 @@ function workerPort(workers: SpawnedWorkers): number {
 }
 
 const startHolding = (model: string) =>
-  SpawnedWorkers.start(1, { model: repositoryPath(`models/${model}`), threads: 1 }, []);
+  SpawnedWorkers.start(
+    1,
+    { model: repositoryPath(`models/${model}`), threads: 1 },
+    [],
+    shared.text,
+  );
 
 describe('a shard that the coordinator sends', () => {
   test('computes the same, and is kept for the next time', async () => {

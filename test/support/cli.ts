@@ -26,7 +26,13 @@ export class RunningCommand implements AsyncDisposable {
     const state = fs.mkdtempSync(path.join(os.tmpdir(), 'daisychain-cli-'));
     this.child = spawn(process.execPath, [program, ...args], {
       cwd: fileURLToPath(root),
-      env: { ...process.env, XDG_STATE_HOME: state, XDG_CACHE_HOME: state, HOME: state },
+      env: {
+        ...process.env,
+        DAISYCHAIN_SECRET: 'a secret that only tests know',
+        XDG_STATE_HOME: state,
+        XDG_CACHE_HOME: state,
+        HOME: state,
+      },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     this.child.stdin?.on('error', () => undefined);

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import pino from 'pino';
+import { passingSecret } from '../../cli/cluster-secret.js';
 import { SpawnedWorkers } from '../../cli/spawn.js';
 import { Coordinator, type CoordinatorOptions } from '../../coord/coordinator.js';
 import type { Conversation, GenerationSummary } from '../../coord/conversation.js';
@@ -37,7 +38,8 @@ export async function openTestCluster(options: TestClusterOptions): Promise<Test
     cacheDir: cacheDirectory,
     ...(workersHoldModel ? { model: file } : {}),
   };
-  const workers = await SpawnedWorkers.start(layers.length - 1, settings, []);
+  const shared = passingSecret();
+  const workers = await SpawnedWorkers.start(layers.length - 1, settings, [], shared.text);
   const source = await openGguf(file);
   const close = async () => {
     await source.close();
@@ -54,6 +56,7 @@ export async function openTestCluster(options: TestClusterOptions): Promise<Test
       codec: 'f32',
       chunkTokens: 512,
       softwareVersion: 'test',
+      secret: shared.secret,
       logger: silent,
       ...options,
       cacheDirectory,
