@@ -25,6 +25,7 @@ interface BenchFlags {
   readonly prefill: number;
   readonly decode: number;
   readonly repeat: number;
+  readonly conversations: number;
   readonly write?: string;
   readonly json?: boolean;
 }
@@ -40,6 +41,7 @@ export function addBenchCommand(program: Command): void {
     .option('--prefill <tokens>', 'tokens of the prompt', count, 128)
     .option('--decode <tokens>', 'tokens to generate after it', count, 64)
     .option('--repeat <times>', 'measurements, after one that warms up', count, 3)
+    .option('--conversations <count>', 'conversations that decode at once', count, 1)
     .option('--write <file>', 'write the synthetic model to a file (GGUF) instead')
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
@@ -63,12 +65,13 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
   if (context < needed)
     throw new UsageError(`--context ${context} is too small for ${needed} tokens`);
   await using local = await openLocal({ ...settings, context }, logger);
-  await using cluster = await openCluster(local, logger);
+  await using cluster = await openCluster(local, logger, flags.conversations);
   const { coordinator } = cluster;
   const result = await benchmark(coordinator, {
     prefillTokens: flags.prefill,
     decodeTokens: flags.decode,
     repeat: flags.repeat,
+    conversations: flags.conversations,
     vocabulary: local.sizes.vocabulary,
     onMeasurement: (index) => logger.info(index === 0 ? 'warming up' : `measurement ${index}`),
   });

@@ -12,13 +12,15 @@ import { version } from './version.js';
 
 const defaultContext = 8192;
 const defaultChunk = 512;
+const defaultCodec = 'fp8';
 
 /** A model, loaded on all its stages. */
 export interface Cluster extends AsyncDisposable {
   readonly coordinator: Coordinator;
   /** Tokens that a conversation may have. */
   readonly context: number;
-  readonly codec: NonNullable<Settings['codec']>;
+  /** Names of the links' codecs. */
+  readonly codec: string;
   readonly kvType: NonNullable<Settings['kvType']>;
 }
 
@@ -26,7 +28,11 @@ export interface Cluster extends AsyncDisposable {
  * Starts workers if the settings say so, and has all stages loaded. What was begun is undone when something fails.
  * @throws EngineError, TransportError, CoordinatorError, SpawnError
  */
-export async function openCluster(local: Local, logger: Logger): Promise<Cluster> {
+export async function openCluster(
+  local: Local,
+  logger: Logger,
+  conversations = 1,
+): Promise<Cluster> {
   const { settings, engine, source, sizes } = local;
   const closers = new Closers();
   try {
@@ -35,7 +41,7 @@ export async function openCluster(local: Local, logger: Logger): Promise<Cluster
     const context = settings.context ?? Math.min(sizes.contextLength, defaultContext);
     if (context > sizes.contextLength)
       logger.warn(`the model was trained for ${sizes.contextLength} tokens, not for ${context}`);
-    const codec = settings.codec ?? 'f32';
+    const codec = settings.codec ?? [defaultCodec];
     const kvType = settings.kvType ?? 'f16';
     using progress = new LoadProgress();
     const coordinator = await Coordinator.open({
@@ -44,8 +50,9 @@ export async function openCluster(local: Local, logger: Logger): Promise<Cluster
       workers,
       ...(settings.layers ? { layers: settings.layers } : {}),
       context,
+      conversations,
       kvType,
-      codec,
+      codec: codec.length === 1 ? (codec[0] ?? defaultCodec) : codec,
       chunkTokens: settings.chunk ?? defaultChunk,
       cacheDirectory: settings.cacheDir ?? cacheDirectory(),
       softwareVersion: version,
@@ -54,7 +61,13 @@ export async function openCluster(local: Local, logger: Logger): Promise<Cluster
       onProgress: (event) => progress.update(event),
     });
     closers.add(() => coordinator.close());
-    return { coordinator, context, codec, kvType, [Symbol.asyncDispose]: () => closers.close() };
+    return {
+      coordinator,
+      context,
+      codec: codec.join(','),
+      kvType,
+      [Symbol.asyncDispose]: () => closers.close(),
+    };
   } catch (error) {
     await closers.close();
     throw error;

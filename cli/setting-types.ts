@@ -55,6 +55,20 @@ export function oneOf<Name extends string>(told: Told, names: readonly Name[]): 
   };
 }
 
+/** One name, or several as a list or as text with commas. */
+export function someOf<Name extends string>(told: Told, names: readonly Name[]): Setting<Name[]> {
+  const schema = z.preprocess(
+    (value) => (typeof value === 'string' ? value.split(',') : [value].flat()),
+    z.array(z.enum(names as readonly [Name, ...Name[]])).min(1),
+  );
+  return {
+    ...told,
+    expected: `one of ${names.join(', ')}, or one for each link`,
+    schema,
+    isPath: false,
+  };
+}
+
 /** Counts as a list, or as text with commas. */
 export function layerCounts(told: Told): Setting<number[]> {
   const schema = z.preprocess(

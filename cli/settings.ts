@@ -41,10 +41,10 @@ export const settings = {
     { flag: '--kv-type <type>', help: 'how keys and values are kept (default: f16)' },
     kvTypes,
   ),
-  codec: type.oneOf(
+  codec: type.someOf(
     {
       flag: '--codec <name>',
-      help: 'how hidden states travel between stages (default: f32, exact)',
+      help: 'how hidden states travel: f32 is exact; fp8,f32 sets every link (default: fp8)',
     },
     codecNames,
   ),

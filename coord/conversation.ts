@@ -1,5 +1,6 @@
 import type { Sampling } from '../engine/engine.js';
 import type { CellMap, CellRange } from './cells.js';
+import { chunkSize, type StepCostEstimate } from './chunk-size.js';
 import { CoordinatorError } from './errors.js';
 import type { Pipeline } from './pipeline.js';
 import { causalBatch } from './step-builder.js';
@@ -42,6 +43,7 @@ export class Conversation {
     private readonly cellMap: CellMap,
     private readonly chunkTokens: number,
     private readonly stages: number,
+    private readonly stepCost: StepCostEstimate,
   ) {
     this.#range = cellMap.allocate();
   }
@@ -110,11 +112,17 @@ export class Conversation {
     signal?.addEventListener('abort', stop);
     try {
       let sent = this.#held.length;
+      const chunk = chunkSize(
+        prompt.length - sent,
+        this.stages,
+        this.stepCost.cost,
+        this.chunkTokens,
+      );
       let chosen: Int32Array = new Int32Array(0);
       while (sent < prompt.length || inFlight.length > 0) {
         signal?.throwIfAborted();
         if (sent < prompt.length && inFlight.length < chunksInFlightPerStage * this.stages) {
-          const count = Math.min(this.chunkTokens, prompt.length - sent);
+          const count = Math.min(chunk, prompt.length - sent);
           const last = sent + count === prompt.length;
           const outputs = last ? Int32Array.of(count - 1) : new Int32Array(0);
           const step = this.pipeline.submit(
@@ -128,7 +136,7 @@ export class Conversation {
         chosen = await (inFlight[0] as (typeof inFlight)[0]).tokens;
         inFlight.shift();
         const held = this.#held.length;
-        this.#held.push(...prompt.subarray(held, Math.min(held + this.chunkTokens, prompt.length)));
+        this.#held.push(...prompt.subarray(held, Math.min(held + chunk, prompt.length)));
       }
       return chosen[0] as number;
     } catch (error) {

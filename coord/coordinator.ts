@@ -14,6 +14,7 @@ import type { ClusterSecret } from '../transport/security.js';
 import { dial } from '../transport/tcp.js';
 import { TensorSender } from '../transport/tensor-link.js';
 import { CellMap } from './cells.js';
+import { StepCostEstimate } from './chunk-size.js';
 import { Conversation } from './conversation.js';
 import { CoordinatorError } from './errors.js';
 import { Pipeline } from './pipeline.js';
@@ -34,8 +35,9 @@ export interface CoordinatorOptions {
   /** Conversations that may be held at once; default 1. */
   readonly conversations?: number;
   readonly kvType: KvType;
-  readonly codec: CodecName;
-  /** Most tokens in one step of a prompt. */
+  /** How hidden states travel: one for all links, or one per link in pipeline order. */
+  readonly codec: CodecName | readonly CodecName[];
+  /** Most tokens in one step of a prompt; longer prompts are cut smaller where that is faster. */
   readonly chunkTokens: number;
   /** Where hashes of tensors are kept. */
   readonly cacheDirectory: string;
@@ -60,6 +62,7 @@ export class Coordinator implements AsyncDisposable {
   #next: Connection | undefined;
   #sender: TensorSender | undefined;
   #statsSince = performance.now();
+  readonly #stepCost = new StepCostEstimate();
 
   private constructor(
     private readonly options: CoordinatorOptions,
@@ -101,6 +104,7 @@ export class Coordinator implements AsyncDisposable {
       const candidates = [ownMachine(options.engine), ...workers.map(machineOf)];
       const shards = splitLayers(layers, candidates, options.layers);
       for (const worker of workers) checkModel(worker, options.source);
+      checkCodecs(options);
       const coordinator = new Coordinator(options, session, workers, shards);
       checkMemory(coordinator.plan, candidates);
       try {
@@ -119,7 +123,8 @@ export class Coordinator implements AsyncDisposable {
   /** Begins a conversation. @throws CoordinatorError 'context' when all are taken */
   conversation(): Conversation {
     const { chunkTokens } = this.options;
-    return new Conversation(this.#pipeline, this.#cellMap, chunkTokens, this.plan.stages.length);
+    const stages = this.shards.filter((shard) => !isEmpty(shard)).length;
+    return new Conversation(this.#pipeline, this.#cellMap, chunkTokens, stages, this.#stepCost);
   }
 
   /**
@@ -218,6 +223,7 @@ export class Coordinator implements AsyncDisposable {
       {
         forward: (step, hidden) => this.#sender?.send(step, hidden),
         finish: ({ id }, tokens) => this.#pipeline.finished(id, tokens),
+        onComputed: ({ tokens }, ms) => this.#stepCost.add(tokens.length, ms),
         fail: ({ id }, { message }) =>
           this.#pipeline.failed(id, new CoordinatorError('step', message)),
       },
@@ -228,7 +234,7 @@ export class Coordinator implements AsyncDisposable {
   async #connectNext(): Promise<void> {
     const first = this.workers[0];
     if (!first) return;
-    const { softwareVersion, codec, source, secret } = this.options;
+    const { softwareVersion, source, secret } = this.options;
     const { connection } = await dial({
       ...first.address,
       hello: { role: 'tensor', session: this.session, softwareVersion, name: 'coordinator' },
@@ -236,14 +242,14 @@ export class Coordinator implements AsyncDisposable {
     });
     this.#next = connection;
     const { hiddenSize } = architectureOf(source).hyperparameters(source);
-    this.#sender = new TensorSender(connection, codecNamed(codec), hiddenSize);
+    this.#sender = new TensorSender(connection, codecNamed(this.#codecOf(0)), hiddenSize);
     void connection.closed.then(({ message }) =>
       this.#lose(new CoordinatorError('worker-lost', `lost ${message}`)),
     );
   }
 
   async #loadMessage(index: number, hashes: TensorHashes): Promise<Messages['load']> {
-    const { source, codec, kvType, chunkTokens } = this.options;
+    const { source, kvType, chunkTokens } = this.options;
     const shard = this.shards[index + 1] as Shard;
     const worker = this.workers[index] as RemoteWorker;
     const next = this.workers[index + 1]?.address;
@@ -264,11 +270,17 @@ export class Coordinator implements AsyncDisposable {
       cells: this.#cellMap.cells,
       kvType,
       maxBatchTokens: chunkTokens,
-      codecIn: codec,
-      codecOut: codec,
+      codecIn: this.#codecOf(index),
+      codecOut: next ? this.#codecOf(index + 1) : '',
       nextHost: next?.host ?? '',
       nextPort: next?.port ?? 0,
     };
+  }
+
+  /** @param link counted from the coordinator's own */
+  #codecOf(link: number): CodecName {
+    const { codec } = this.options;
+    return typeof codec === 'string' ? codec : (codec[link] ?? 'f32');
   }
 
   #ownStats(): Messages['stats'] {
@@ -320,6 +332,15 @@ function checkModel({ welcome, name }: RemoteWorker, source: TensorSource): void
       'worker-refused',
       `worker ${name} holds another model: start it with the same --model file, or without --model to have its shard sent`,
     );
+}
+
+/** @throws CoordinatorError 'plan' when there is not one codec for every link */
+function checkCodecs({ codec, workers }: CoordinatorOptions): void {
+  if (typeof codec === 'string' || codec.length === workers.length) return;
+  throw new CoordinatorError(
+    'plan',
+    `--codec ${codec.join(',')} is for ${codec.length} links, but there are ${workers.length}: give one for all, or one for each`,
+  );
 }
 
 function ownMachine({ device }: Engine): Candidate {

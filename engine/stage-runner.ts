@@ -13,6 +13,8 @@ export interface StageOutputs {
   finish(step: StageStep, tokens: Int32Array): Promise<void> | void;
   /** The stage cannot compute this step; others are not affected. */
   fail(step: StageStep, error: Error): void;
+  /** What computing a step took, for whoever plans by it. */
+  onComputed?(step: StageStep, ms: number): void;
 }
 
 /** Where a stage's time went, in milliseconds, since the last reset. */
@@ -114,6 +116,7 @@ export class StageRunner {
       const begin = performance.now();
       const tokens = await this.stage.forward(step, hidden, this.#output);
       const computed = performance.now();
+      this.outputs.onComputed?.(step, computed - begin);
       if (this.stage.shard.head) await this.outputs.finish(step, tokens);
       else
         await this.outputs.forward(

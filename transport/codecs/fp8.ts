@@ -15,8 +15,8 @@ const magnitudeBits = new Uint32Array(magnitudes.buffer);
 
 /**
  * OCP 8-bit floating point E4M3 (OCP OFP8 1.0): each row is a little-endian f32 scale, the row's largest finite
- * magnitude / 448, and one byte per value. Rounds to nearest, ties to even. Infinities become the largest value, NaN
- * stays NaN.
+ * magnitude / 448, and one byte per value: the code nearest to the f32 value / scale, ties to even. Infinities become
+ * ±448 × scale, NaN stays NaN.
  */
 export const fp8: Codec = {
   name: 'fp8',
@@ -59,8 +59,9 @@ function encodeRow(
   scale: number,
   into: Uint8Array,
 ): void {
-  // In double precision, so that the smallest scales do not overflow their inverse.
-  const inverse = scale === 0 ? 0 : 1 / scale;
+  // In double precision, so that the smallest scales do not overflow their inverse. Any other than 0 does for scale 0,
+  // and leaves infinities what they are.
+  const inverse = scale === 0 ? 1 : 1 / scale;
   for (let done = 0; done < count; done += scratchValues) {
     const part = Math.min(scratchValues, count - done);
     multiply(values, from + done, part, inverse, scratchFloats);
@@ -96,7 +97,10 @@ function lookUpValues(
   for (let i = 0; i < count; i++) into[from + i] = values[codes[first + i]!]!;
 }
 
-/** Four at a time, as loop overhead shows. The lower half of a value only decides ties, so that it was not zero is all that matters of it. */
+/**
+ * Four at a time, as loop overhead shows. The lower half of a value only decides ties: all that matters of it is
+ * whether it was zero.
+ */
 function lookUpCodes(bits: Int32Array, count: number, codes: Uint8Array, into: Uint8Array): void {
   let i = 0;
   for (; i + 3 < count; i += 4) {

@@ -25,7 +25,7 @@ const firstNormalBits = 0x38800000;
 /**
  * Signed bytes in blocks of 32 values, each behind a little-endian f16 scale, the block's largest finite magnitude /
  * 127 (rounded up, so that no value is out of reach); the last block of a row may be shorter. Rounds to nearest, ties to
- * even. Infinities become the largest value; NaN becomes 0.
+ * even. Infinities, and what the largest half × 127 does not reach, become ±127 × scale; NaN becomes 0.
  */
 export const int8: Codec = {
   name: 'int8',
@@ -74,7 +74,8 @@ function encodeBlock(
   into[at + 1] = half >>> 8;
   const inverse = half === 0 ? 0 : 1 / floatOfHalf[half]!;
   const count = to - from;
-  const round = isFinite ? roundFinite : roundAny;
+  // The largest half may be less than the scale that the block needs.
+  const round = isFinite && half < largestHalf ? roundInReach : roundAny;
   round(values, from, count, inverse, scratchFloats);
   copyBytes(scratchBits, count, into, at + scaleBytes);
   return at + scaleBytes + count;
@@ -89,7 +90,7 @@ type Round = (
 ) => void;
 
 /** Four at a time, as loop overhead shows. */
-const roundFinite: Round = (values, from, count, inverse, into) => {
+const roundInReach: Round = (values, from, count, inverse, into) => {
   let i = 0;
   for (; i + 3 < count; i += 4) {
     into[i] = values[from + i]! * inverse + rounder;
