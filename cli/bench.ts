@@ -1,3 +1,6 @@
+import fs from 'node:fs/promises';
+import { chromeTrace } from '../bench/chrome-trace.js';
+import type { Coordinator } from '../coord/coordinator.js';
 import path from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { benchmark } from '../bench/benchmark.js';
@@ -26,6 +29,7 @@ interface BenchFlags {
   readonly decode: number;
   readonly repeat: number;
   readonly conversations: number;
+  readonly trace?: string;
   readonly write?: string;
   readonly json?: boolean;
 }
@@ -42,6 +46,7 @@ export function addBenchCommand(program: Command): void {
     .option('--decode <tokens>', 'tokens to generate after it', count, 64)
     .option('--repeat <times>', 'measurements, after one that warms up', count, 3)
     .option('--conversations <count>', 'conversations that decode at once', count, 1)
+    .option('--trace <file>', 'write a timeline of the measurements (Chrome trace format)')
     .option('--write <file>', 'write the synthetic model to a file (GGUF) instead')
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
@@ -73,8 +78,12 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
     repeat: flags.repeat,
     conversations: flags.conversations,
     vocabulary: local.sizes.vocabulary,
-    onMeasurement: (index) => logger.info(index === 0 ? 'warming up' : `measurement ${index}`),
+    onMeasurement: (index) => {
+      logger.info(index === 0 ? 'warming up' : `measurement ${index}`);
+      if (index === 1 && flags.trace !== undefined) coordinator.startTrace();
+    },
   });
+  if (flags.trace !== undefined) await writeTrace(coordinator, flags.trace);
   const report: BenchReport = {
     machine: describeMachine(),
     versions: describeVersions(local.engine),
@@ -82,6 +91,16 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
     ...result,
   };
   process.stdout.write(`${flags.json ? JSON.stringify(report) : formatBenchReport(report)}\n`);
+}
+
+async function writeTrace(coordinator: Coordinator, file: string): Promise<void> {
+  const events = await coordinator.stopTrace();
+  const stages = coordinator.plan.stages.map(({ name }, i) => ({ name, events: events[i] ?? [] }));
+  try {
+    await fs.writeFile(file, chromeTrace(stages));
+  } catch (error) {
+    throw new UsageError(`cannot write ${file}: ${(error as NodeJS.ErrnoException).code}`);
+  }
 }
 
 function planOf({ settings, engine }: Local, cluster: Cluster): BenchPlan {

@@ -23,7 +23,7 @@ export function chunkSize(
   const chunks = Math.sqrt(((stages - 1) * tokens * perTokenMs) / Math.max(fixedMs, 1e-6));
   const fewest = Math.ceil(tokens / mostTokens);
   const size = tokens / Math.max(fewest, Math.round(chunks));
-  return Math.min(mostTokens, Math.ceil(size / tile) * tile);
+  return Math.min(mostTokens, Math.max(1, Math.round(size / tile)) * tile);
 }
 
 /** Steps count for less by this factor with every new one. */

@@ -13,6 +13,7 @@ import type { Messages } from '../transport/messages.js';
 import type { ClusterSecret } from '../transport/security.js';
 import { dial } from '../transport/tcp.js';
 import { TensorSender } from '../transport/tensor-link.js';
+import { Tracer, type TraceEvent } from '../transport/tracer.js';
 import { CellMap } from './cells.js';
 import { StepCostEstimate } from './chunk-size.js';
 import { Conversation } from './conversation.js';
@@ -63,6 +64,7 @@ export class Coordinator implements AsyncDisposable {
   #sender: TensorSender | undefined;
   #statsSince = performance.now();
   readonly #stepCost = new StepCostEstimate();
+  readonly #tracer = new Tracer();
 
   private constructor(
     private readonly options: CoordinatorOptions,
@@ -134,6 +136,18 @@ export class Coordinator implements AsyncDisposable {
    */
   step(batch: Batch): Promise<Int32Array> {
     return this.#pipeline.submit(batch).tokens;
+  }
+
+  /** Begins to keep what every stage does with every step. */
+  startTrace(): void {
+    this.#tracer.start();
+    for (const worker of this.workers) worker.startTrace();
+  }
+
+  /** What every stage did since `startTrace`, in plan order. @throws CoordinatorError 'worker-lost' */
+  async stopTrace(): Promise<TraceEvent[][]> {
+    const remote = await Promise.all(this.workers.map((worker) => worker.stopTrace()));
+    return [this.#tracer.stop(), ...remote];
   }
 
   /** Where the time of every stage went since the last reset. @throws CoordinatorError 'worker-lost' */
@@ -223,7 +237,10 @@ export class Coordinator implements AsyncDisposable {
       {
         forward: (step, hidden) => this.#sender?.send(step, hidden),
         finish: ({ id }, tokens) => this.#pipeline.finished(id, tokens),
-        onComputed: ({ tokens }, ms) => this.#stepCost.add(tokens.length, ms),
+        onComputed: ({ id, tokens }, ms) => {
+          this.#stepCost.add(tokens.length, ms);
+          this.#tracer.record('compute', id, performance.now() - ms);
+        },
         fail: ({ id }, { message }) =>
           this.#pipeline.failed(id, new CoordinatorError('step', message)),
       },
@@ -242,7 +259,12 @@ export class Coordinator implements AsyncDisposable {
     });
     this.#next = connection;
     const { hiddenSize } = architectureOf(source).hyperparameters(source);
-    this.#sender = new TensorSender(connection, codecNamed(this.#codecOf(0)), hiddenSize);
+    this.#sender = new TensorSender(
+      connection,
+      codecNamed(this.#codecOf(0)),
+      hiddenSize,
+      this.#tracer,
+    );
     void connection.closed.then(({ message }) =>
       this.#lose(new CoordinatorError('worker-lost', `lost ${message}`)),
     );

@@ -5,6 +5,7 @@ import type { Welcome } from '../transport/handshake.js';
 import type { Message, Messages } from '../transport/messages.js';
 import type { ClusterSecret } from '../transport/security.js';
 import { fromBytes } from '../transport/steps.js';
+import type { TraceEvent } from '../transport/tracer.js';
 import { dial, formatAddress } from '../transport/tcp.js';
 import { CoordinatorError } from './errors.js';
 
@@ -26,7 +27,7 @@ export interface WorkerEvents {
 const sendWindowBytes = 32 << 20;
 const sendChunkBytes = 4 << 20;
 
-const statsMs = 5000;
+const answerMs = 5000;
 
 /** A worker as the coordinator sees it: its control connection. */
 export class RemoteWorker {
@@ -97,21 +98,23 @@ export class RemoteWorker {
 
   /** @throws CoordinatorError 'worker-lost' when the worker does not answer */
   async stats(reset: boolean): Promise<Messages['stats']> {
-    if (this.#lost) throw this.#lost;
-    const answer = this.#next('stats');
-    this.control.send('statsRequest', { reset });
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      const fail = () => reject(this.#lost ?? this.#lostError('does not answer'));
-      timer = setTimeout(fail, statsMs);
-      void this.control.closed.then(fail);
-    });
-    late.catch(() => undefined);
-    try {
-      return (await Promise.race([answer, late])).body;
-    } finally {
-      clearTimeout(timer);
-    }
+    return (await this.#ask('stats', () => this.control.send('statsRequest', { reset }))).body;
+  }
+
+  startTrace(): void {
+    this.control.send('traceRequest', { start: true });
+  }
+
+  /** What the worker did since `startTrace`, by this machine's clock. @throws CoordinatorError 'worker-lost' */
+  async stopTrace(): Promise<TraceEvent[]> {
+    const asked = performance.now();
+    const { body } = await this.#ask('trace', () =>
+      this.control.send('traceRequest', { start: false }),
+    );
+    // The worker read its clock about halfway between question and answer.
+    const ahead = body.nowMs - (performance.timeOrigin + (asked + performance.now()) / 2);
+    const events = JSON.parse(body.events) as TraceEvent[];
+    return events.map((event) => ({ ...event, beginMs: event.beginMs - ahead }));
   }
 
   close(reason: string): void {
@@ -160,6 +163,27 @@ export class RemoteWorker {
 
   #lostError(why: string): CoordinatorError {
     return new CoordinatorError('worker-lost', `lost worker ${this.name}: ${why}`);
+  }
+
+  async #ask<Kind extends Message['kind']>(
+    kind: Kind,
+    ask: () => void,
+  ): Promise<Extract<Message, { kind: Kind }>> {
+    if (this.#lost) throw this.#lost;
+    const answer = this.#next(kind);
+    ask();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const fail = () => reject(this.#lost ?? this.#lostError('does not answer'));
+      timer = setTimeout(fail, answerMs);
+      void this.control.closed.then(fail);
+    });
+    late.catch(() => undefined);
+    try {
+      return await Promise.race([answer, late]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #next<Kind extends Message['kind']>(kind: Kind): Promise<Extract<Message, { kind: Kind }>> {

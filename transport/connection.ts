@@ -76,6 +76,11 @@ export class Connection {
     this.socket.resume();
   }
 
+  /** When the last frame with a payload began to arrive, as `performance.now()` tells. */
+  get payloadBeganAt(): number {
+    return this.#parser.payloadBeganAt;
+  }
+
   set limits(limits: FrameLimits) {
     this.#parser.limits = limits;
   }

@@ -40,6 +40,8 @@ export class FrameParser {
   #payload: Uint8Array | undefined;
   #payloadFilled = 0;
   #header: Uint8Array = this.#start;
+  /** When the last frame with a payload began to arrive, as `performance.now()` tells. */
+  payloadBeganAt = 0;
 
   constructor(
     /** @param payload 8-byte aligned and the receiver's own; empty when the frame has none */
@@ -73,6 +75,7 @@ export class FrameParser {
     } else {
       this.#payload = new Uint8Array(Buffer.allocUnsafeSlow(payloadBytes).buffer);
       this.#payloadFilled = 0;
+      this.payloadBeganAt = performance.now();
     }
     return bytes.subarray(end);
   }

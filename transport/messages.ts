@@ -39,6 +39,8 @@ export interface Messages {
   missing: { names: string[] };
   tensorData: { name: string; offset: number };
   stored: { bytes: number };
+  traceRequest: { start: boolean };
+  trace: { events: string; nowMs: number };
   loadProgress: { loadedBytes: number; totalBytes: number };
   ready: { weights: number; kv: number; compute: number };
   failed: { code: string; message: string };

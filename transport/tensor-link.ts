@@ -1,6 +1,7 @@
 import type { Codec } from './codecs/codec.js';
 import type { Connection } from './connection.js';
 import { TransportError } from './errors.js';
+import type { Tracer } from './tracer.js';
 import { readStep, stepMessage, type Step } from './steps.js';
 
 /**
@@ -23,6 +24,7 @@ export class TensorSender {
     private readonly connection: Connection,
     private readonly codec: Codec,
     private readonly rowSize: number,
+    private readonly tracer?: Tracer,
   ) {
     connection.onMessage = (message) => {
       if (message.kind !== 'credit') throw new TransportError('garbage', `a ${message.kind} here`);
@@ -69,7 +71,11 @@ export class TensorSender {
     const payload = buffer.subarray(0, bytes);
     this.codec.encode(hidden, rows, this.rowSize, payload);
     const encoded = performance.now();
-    this.connection.send('step', stepMessage(step), payload, () => this.#freeBuffers.push(buffer));
+    this.tracer?.record('encode', step.id, waited, encoded);
+    this.connection.send('step', stepMessage(step), payload, () => {
+      this.#freeBuffers.push(buffer);
+      this.tracer?.record('send', step.id, encoded);
+    });
     this.encodeMs += encoded - waited;
     this.sendMs += performance.now() - encoded;
   }
@@ -102,14 +108,18 @@ export class TensorReceiver {
     private readonly codec: Codec,
     private readonly rowSize: number,
     onStep: (step: Step, hidden: Float32Array, release: () => void) => void,
+    tracer?: Tracer,
   ) {
     connection.onMessage = (message, payload) => {
       if (message.kind !== 'step') throw new TransportError('garbage', `a ${message.kind} here`);
       if (++this.#unacknowledged > linkWindow)
         throw new TransportError('garbage', 'more steps than were allowed');
       const step = readStep(message.body);
+      const received = performance.now();
       const buffer = payload.byteLength > 0 ? this.#decode(payload, step.tokens.length) : undefined;
       const hidden = buffer?.subarray(0, step.tokens.length * this.rowSize) ?? noHidden;
+      tracer?.record('receive', step.id, buffer ? connection.payloadBeganAt : received, received);
+      if (buffer) tracer?.record('decode', step.id, received);
       let released = false;
       onStep(step, hidden, () => {
         if (released) return;

@@ -10,6 +10,7 @@ import type { ClusterSecret } from '../transport/security.js';
 import { toBytes } from '../transport/steps.js';
 import { dial } from '../transport/tcp.js';
 import { TensorReceiver, TensorSender } from '../transport/tensor-link.js';
+import { Tracer } from '../transport/tracer.js';
 import { WorkerError } from './errors.js';
 import { ShardReceiver } from './receive-shard.js';
 import type { ReceivedTensor } from './received-shard.js';
@@ -35,6 +36,7 @@ export class Session {
   #loading: Promise<void> = Promise.resolve();
   #load: Messages['load'] | undefined;
   #stage: Stage | undefined;
+  readonly #tracer = new Tracer();
   #runner: StageRunner | undefined;
   #previous: Connection | undefined;
   #receiver: TensorReceiver | undefined;
@@ -77,6 +79,9 @@ export class Session {
         return;
       case 'cancel':
         this.#runner?.cancel(message.body.ids);
+        return;
+      case 'traceRequest':
+        this.#trace(message.body.start);
         return;
       case 'statsRequest':
         this.control.send('stats', this.#stats());
@@ -151,7 +156,12 @@ export class Session {
         },
       });
       this.#next = connection;
-      this.#sender = new TensorSender(connection, codecNamed(load.codecOut), stage.hiddenSize);
+      this.#sender = new TensorSender(
+        connection,
+        codecNamed(load.codecOut),
+        stage.hiddenSize,
+        this.#tracer,
+      );
       void connection.closed.then(({ message }) =>
         this.control.send('failed', { code: 'link', message }),
       );
@@ -163,6 +173,7 @@ export class Session {
         forward: (step, hidden) => this.#sender?.send(step, hidden),
         finish: ({ id }, tokens) => control.send('result', { id, tokens: toBytes(tokens) }),
         fail: ({ id }, { message }) => control.send('stepFailed', { id, message }),
+        onComputed: ({ id }, ms) => this.#tracer.record('compute', id, performance.now() - ms),
       },
       load.maxBatchTokens,
     );
@@ -179,6 +190,7 @@ export class Session {
       codecNamed(this.#load.codecIn),
       hiddenSize,
       (step, hidden, release) => runner.enqueue(step, hidden, release),
+      this.#tracer,
     );
   }
 
@@ -189,6 +201,16 @@ export class Session {
       reported = loadedBytes;
       this.control.send('loadProgress', { loadedBytes, totalBytes });
     };
+  }
+
+  #trace(start: boolean): void {
+    const events = this.#tracer.stop();
+    if (start) this.#tracer.start();
+    else
+      this.control.send('trace', {
+        events: JSON.stringify(events),
+        nowMs: performance.timeOrigin + performance.now(),
+      });
   }
 
   #stats(): Messages['stats'] {

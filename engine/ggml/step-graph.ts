@@ -98,6 +98,8 @@ export class StepGraph implements Disposable {
     for (let layer = shard.firstLayer; layer < shard.endLayer; layer++)
       hidden = parts.architecture.layer(builder, sizes, layer, hidden);
     this.#result = this.#addHead(builder, parts, hidden);
+    // Without outputs the last stage only fills its cells: what nobody reads is not computed.
+    if (shard.head && shape.head === 'none') return;
     ggml.setOutput(this.#result);
     ggml.expand(this.graph, this.#result);
   }

@@ -53,6 +53,8 @@ const samples: Messages = {
   stepFailed: { id: 0, message: 'no' },
   cancel: { ids: [0, 1, 2 ** 32 - 1] },
   statsRequest: { reset: true },
+  traceRequest: { start: true },
+  trace: { events: '[]', nowMs: 1.5e12 },
   stats: {
     steps: 7,
     computeMs: 1.25,

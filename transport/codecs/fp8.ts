@@ -2,7 +2,7 @@ import type { Codec } from './codec.js';
 import { largestFiniteBits, scratchBits, scratchFloats, scratchValues } from './scratch.js';
 
 /** The largest value of E4M3. */
-export const fp8Max = 448;
+const fp8Max = 448;
 
 /** Bytes of a row's scale, in front of its values. */
 const scaleBytes = 4;
@@ -59,8 +59,8 @@ function encodeRow(
   scale: number,
   into: Uint8Array,
 ): void {
-  // In double precision, so that the smallest scales do not overflow their inverse. Any other than 0 does for scale 0,
-  // and leaves infinities what they are.
+  // In double precision, so that the smallest scales do not overflow their inverse. Scale 0 makes zeros of everything
+  // finite anyway; a factor of 0 would make NaN of infinities.
   const inverse = scale === 0 ? 1 : 1 / scale;
   for (let done = 0; done < count; done += scratchValues) {
     const part = Math.min(scratchValues, count - done);
@@ -130,7 +130,7 @@ function buildCodes(): Uint8Array {
 }
 
 /** The plain definition of the encoding: the code nearest to a value, the even one of two. */
-export function fp8Code(value: number): number {
+function fp8Code(value: number): number {
   const sign = Object.is(value, -0) || value < 0 ? 0x80 : 0;
   if (Number.isNaN(value)) return 0x7f;
   const magnitude = Math.min(Math.abs(value), fp8Max);
@@ -141,7 +141,7 @@ export function fp8Code(value: number): number {
 }
 
 /** The plain definition of the decoding: the value of a code. */
-export function fp8Value(code: number): number {
+function fp8Value(code: number): number {
   const sign = code & 0x80 ? -1 : 1;
   const exponent = (code >> 3) & 15;
   const mantissa = code & 7;

@@ -124,8 +124,8 @@ function inReach(value: number): number {
 function scaleHalf(magnitudeBits: number): number {
   scaleBits[0] = magnitudeBits;
   scale[0] = scale[0]! / int8Max;
-  const bits = scaleBits[0]!;
+  const bits = scaleBits[0];
   if (bits >= firstNormalBits) return Math.min(largestHalf, (bits - 0x38000000 + 0x1fff) >>> 13);
   // Subnormal halves count units of 2^-24.
-  return Math.ceil(scale[0]! * 2 ** 24);
+  return Math.ceil(scale[0] * 2 ** 24);
 }
