@@ -32,6 +32,8 @@ export interface BenchmarkStage {
   /** Bytes per step on the link to the next stage. */
   readonly bytesSent: number;
   readonly residentBytes: number;
+  /** Of the link to the next stage: from sending a step to its receipt. */
+  readonly latency: StageStats['latency'];
   readonly idleShare: number;
 }
 
@@ -148,6 +150,7 @@ function perStep(stats: StageStats): BenchmarkStage {
     waitMs: stats.waitMs / steps,
     bytesSent: stats.bytesSent / steps,
     residentBytes: stats.residentBytes,
+    latency: stats.latency,
     idleShare: stats.idleShare,
   };
 }

@@ -1,6 +1,7 @@
 import type { BenchmarkResult, BenchmarkStage } from '../bench/benchmark.js';
 import type { PlannedStage } from '../coord/plan.js';
 import { formatBytes, type describeMachine } from './machine.js';
+import { describeLatency } from './latency.js';
 import { formatTable } from './table.js';
 
 /** What `bench --json` prints. */
@@ -74,7 +75,9 @@ function formatStages({ stages, decode }: BenchmarkResult): string {
     'decode',
     'send',
     'waiting',
+    'idle',
     'sent',
+    'link p50/p99',
     'memory',
   ];
   const rows = stages.map((stage) => [
@@ -85,7 +88,9 @@ function formatStages({ stages, decode }: BenchmarkResult): string {
     ms(stage.decodeMs),
     ms(stage.sendMs),
     ms(stage.waitMs),
+    `${(100 * stage.idleShare).toFixed(0)} %`,
     `${stage.bytesSent.toFixed(0)} B`,
+    describeLatency(stage.latency),
     formatBytes(stage.residentBytes),
   ]);
   const sum = (part: (stage: BenchmarkStage) => number) =>

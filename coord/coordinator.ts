@@ -9,6 +9,7 @@ import type { TensorSource } from '../model/tensor-source.js';
 import { codecNamed } from '../transport/codecs/codecs.js';
 import type { CodecName } from '../transport/codecs/codec.js';
 import type { Connection } from '../transport/connection.js';
+import { noLatency } from '../transport/link-latency.js';
 import type { Messages } from '../transport/messages.js';
 import type { ClusterSecret } from '../transport/security.js';
 import { dial } from '../transport/tcp.js';
@@ -317,6 +318,7 @@ export class Coordinator implements AsyncDisposable {
       bytesSent: this.#next?.bytesSent ?? 0,
       bytesReceived: 0,
       residentBytes: process.memoryUsage.rss(),
+      latency: this.#sender?.latency ?? noLatency,
     };
   }
 

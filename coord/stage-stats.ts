@@ -1,4 +1,4 @@
-import type { Messages } from '../transport/messages.js';
+import type { LatencySummary, Messages } from '../transport/messages.js';
 import type { PlannedStage } from './plan.js';
 
 /** Where a stage's time went, in milliseconds, and what crossed its outgoing and incoming link, in bytes. */
@@ -16,6 +16,8 @@ export interface StageStats {
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly residentBytes: number;
+  /** Of the link to the next stage: from sending a step to its receipt. */
+  readonly latency: LatencySummary;
   /** Share of the time that the stage did not compute, 0 to 1. */
   readonly idleShare: number;
 }
@@ -38,6 +40,7 @@ export function stageStats(
     bytesSent: stats.bytesSent,
     bytesReceived: stats.bytesReceived,
     residentBytes: stats.residentBytes,
+    latency: stats.latency,
     idleShare: Math.min(1, Math.max(0, 1 - stats.computeMs / elapsedMs)),
   };
 }

@@ -55,6 +55,7 @@ export interface Messages {
     visible: Uint8Array;
     outputs: Uint8Array;
     recentTokens: Uint8Array;
+    receipt: boolean;
     sampling: {
       temperature: number;
       topK: number;
@@ -64,7 +65,7 @@ export interface Messages {
       seed: number;
     };
   };
-  credit: { steps: number };
+  credit: { steps: number; receipt: number };
   result: { id: number; tokens: Uint8Array };
   stepFailed: { id: number; message: string };
   cancel: { ids: number[] };
@@ -79,7 +80,17 @@ export interface Messages {
     bytesSent: number;
     bytesReceived: number;
     residentBytes: number;
+    latency: LatencySummary;
   };
+}
+
+/** How long steps take over a link and receipts back, in milliseconds. */
+export interface LatencySummary {
+  samples: number;
+  p50Ms: number;
+  p90Ms: number;
+  p99Ms: number;
+  maxMs: number;
 }
 
 export type MessageKind = keyof Messages;
@@ -120,6 +131,7 @@ export function decodeMessage(header: Uint8Array): Message {
 function isComplete(kind: MessageKind, body: object): boolean {
   if (kind === 'step')
     return body instanceof stepType.ctor && 'sampling' in body && !!body.sampling;
+  if (kind === 'stats') return 'latency' in body && !!body.latency;
   if (kind === 'load') return body instanceof loadType.ctor && 'shard' in body && !!body.shard;
   return true;
 }

@@ -35,8 +35,11 @@ export function fromBytes(bytes: ArrayLike<number>): Int32Array {
   return values;
 }
 
-/** The message of a step. It refers to the step's arrays: send it before they change. */
-export function stepMessage(step: Step): Messages['step'] {
+/**
+ * The message of a step. It refers to the step's arrays: send it before they change.
+ * @param receipt whether the receiver is to say at once that it has arrived
+ */
+export function stepMessage(step: Step, receipt: boolean): Messages['step'] {
   return {
     id: step.id,
     tokens: toBytes(step.tokens),
@@ -49,6 +52,7 @@ export function stepMessage(step: Step): Messages['step'] {
     outputs: toBytes(step.outputs),
     recentTokens: toBytes(step.recentTokens),
     sampling: step.sampling,
+    receipt,
   };
 }
 

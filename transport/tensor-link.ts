@@ -1,6 +1,8 @@
 import type { Codec } from './codecs/codec.js';
 import type { Connection } from './connection.js';
 import { TransportError } from './errors.js';
+import { LinkLatency } from './link-latency.js';
+import type { LatencySummary } from './messages.js';
 import type { Tracer } from './tracer.js';
 import { readStep, stepMessage, type Step } from './steps.js';
 
@@ -14,6 +16,7 @@ export const linkWindow = 4;
 export class TensorSender {
   encodeMs = 0;
   sendMs = 0;
+  readonly #latency = new LinkLatency();
   #credits = linkWindow;
   #ended = false;
   /** Sends that wait for credits, in order. */
@@ -28,6 +31,7 @@ export class TensorSender {
   ) {
     connection.onMessage = (message) => {
       if (message.kind !== 'credit') throw new TransportError('garbage', `a ${message.kind} here`);
+      this.#latency.arrived(message.body.receipt);
       this.#credits = Math.min(linkWindow, this.#credits + message.body.steps);
       while (this.#credits > 0 && this.#waiting.length > 0) this.#waiting.shift()?.();
     };
@@ -63,7 +67,8 @@ export class TensorSender {
     this.#credits--;
     const waited = performance.now();
     this.sendMs += waited - begin;
-    if (hidden.length === 0) return this.connection.send('step', stepMessage(step));
+    const message = stepMessage(step, this.#latency.sent(step.id));
+    if (hidden.length === 0) return this.connection.send('step', message);
 
     const rows = step.tokens.length;
     const bytes = this.codec.encodedBytes(rows, this.rowSize);
@@ -72,7 +77,7 @@ export class TensorSender {
     this.codec.encode(hidden, rows, this.rowSize, payload);
     const encoded = performance.now();
     this.tracer?.record('encode', step.id, waited, encoded);
-    this.connection.send('step', stepMessage(step), payload, () => {
+    this.connection.send('step', message, payload, () => {
       this.#freeBuffers.push(buffer);
       this.tracer?.record('send', step.id, encoded);
     });
@@ -80,7 +85,13 @@ export class TensorSender {
     this.sendMs += performance.now() - encoded;
   }
 
+  /** Times from sending a step to its receipt, of a sample of steps. */
+  get latency(): LatencySummary {
+    return this.#latency.summary;
+  }
+
   resetStats(): void {
+    this.#latency.reset();
     this.encodeMs = 0;
     this.sendMs = 0;
     this.connection.bytesSent = 0;
@@ -116,6 +127,7 @@ export class TensorReceiver {
         throw new TransportError('garbage', 'more steps than were allowed');
       const step = readStep(message.body);
       const received = performance.now();
+      if (message.body.receipt) connection.send('credit', { steps: 0, receipt: message.body.id });
       const buffer = payload.byteLength > 0 ? this.#decode(payload, step.tokens.length) : undefined;
       const hidden = buffer?.subarray(0, step.tokens.length * this.rowSize) ?? noHidden;
       tracer?.record('receive', step.id, buffer ? connection.payloadBeganAt : received, received);
@@ -152,7 +164,7 @@ export class TensorReceiver {
 
   #release(): void {
     this.#unacknowledged--;
-    this.connection.send('credit', { steps: 1 });
+    this.connection.send('credit', { steps: 1, receipt: 0 });
   }
 }
 

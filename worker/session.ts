@@ -5,6 +5,7 @@ import { tensorTypes } from '../model/gguf/tensor-types.js';
 import type { MetadataValue, TensorSource } from '../model/tensor-source.js';
 import { codecNamed } from '../transport/codecs/codecs.js';
 import type { Connection } from '../transport/connection.js';
+import { noLatency } from '../transport/link-latency.js';
 import type { Message, Messages } from '../transport/messages.js';
 import type { ClusterSecret } from '../transport/security.js';
 import { toBytes } from '../transport/steps.js';
@@ -225,6 +226,7 @@ export class Session {
       bytesSent: this.#next?.bytesSent ?? 0,
       bytesReceived: this.#previous?.bytesReceived ?? 0,
       residentBytes: process.memoryUsage.rss(),
+      latency: this.#sender?.latency ?? noLatency,
     };
   }
 

@@ -1,5 +1,6 @@
 import type { StageStats } from '../../coord/stage-stats.js';
 import type { Cluster } from '../open-cluster.js';
+import { describeLatency } from '../latency.js';
 import { formatBytes } from '../machine.js';
 import { formatTable } from '../table.js';
 
@@ -58,7 +59,17 @@ export function describeStages(
   held: number,
   context: number,
 ): string {
-  const heads = ['stage', 'layers', 'steps', 'compute', 'idle', 'sent', 'received', 'memory'];
+  const heads = [
+    'stage',
+    'layers',
+    'steps',
+    'compute',
+    'idle',
+    'sent',
+    'received',
+    'link p50/p99',
+    'memory',
+  ];
   const rows = stats.map((stage) => [
     stage.name,
     String(stage.layers),
@@ -67,6 +78,7 @@ export function describeStages(
     `${(100 * stage.idleShare).toFixed(0)} %`,
     formatBytes(stage.bytesSent),
     formatBytes(stage.bytesReceived),
+    describeLatency(stage.latency),
     formatBytes(stage.residentBytes),
   ]);
   return `${formatTable([heads, ...rows])}\n${held} of ${context} tokens in the context`;

@@ -47,8 +47,8 @@ const samples: Messages = {
   loadProgress: { loadedBytes: 0, totalBytes: 2 ** 41 },
   ready: { weights: 2 ** 36, kv: 1, compute: 0 },
   failed: { code: 'load', message: 'cannot' },
-  step: stepMessage(stepOf(3)),
-  credit: { steps: 1 },
+  step: stepMessage(stepOf(3), true),
+  credit: { steps: 1, receipt: 9 },
   result: { id: 2 ** 32 - 1, tokens: toBytes(Int32Array.of(0, -1, 2 ** 31 - 1)) },
   stepFailed: { id: 0, message: 'no' },
   cancel: { ids: [0, 1, 2 ** 32 - 1] },
@@ -65,6 +65,7 @@ const samples: Messages = {
     bytesSent: 2 ** 50,
     bytesReceived: 0,
     residentBytes: 2 ** 33,
+    latency: { samples: 3, p50Ms: 0.5, p90Ms: 1, p99Ms: 2, maxMs: 2.5 },
   },
 };
 
@@ -124,7 +125,7 @@ function without<Kind extends MessageKind>(kind: Kind, field: string): Messages[
 describe('steps', () => {
   test.each([1, 2, 512])('of %i tokens arrive as they were sent', (count) => {
     const step = stepOf(count);
-    const message = decodeMessage(encodeMessage('step', stepMessage(step)));
+    const message = decodeMessage(encodeMessage('step', stepMessage(step, true)));
     expect(message.kind).toBe('step');
     const { sampling, ...arrays } = readStep(message.body as Messages['step']);
     const { sampling: sentSampling, ...sentArrays } = step;

@@ -213,14 +213,14 @@ describe('a sender that breaks the rules', () => {
     ['half a value', stepOf(2), encoded(2).subarray(1)],
   ])('is cut off for %s', async (_, step, payload) => {
     const { near, far, arrivals } = await link(f32);
-    near.send('step', stepMessage(step), payload);
+    near.send('step', stepMessage(step, false), payload);
     expect(await far.closed).toMatchObject({ code: 'garbage' });
     expect(arrivals.all.length).toBe(0);
   });
 
   test('is cut off for arrays that are cut', async () => {
     const { near, far } = await link(f32);
-    near.send('step', { ...stepMessage(stepOf(2)), cells: new Uint8Array(7) }, encoded(2));
+    near.send('step', { ...stepMessage(stepOf(2), false), cells: new Uint8Array(7) }, encoded(2));
     expect(await far.closed).toMatchObject({ code: 'garbage' });
   });
 
@@ -233,7 +233,7 @@ describe('a sender that breaks the rules', () => {
   test('is cut off for more steps than the window', async () => {
     const { near, far, arrivals } = await link(f32);
     for (let id = 0; id <= linkWindow; id++)
-      near.send('step', stepMessage(stepOf(1, id)), encoded(1));
+      near.send('step', stepMessage(stepOf(1, id), false), encoded(1));
     expect(await far.closed).toMatchObject({ code: 'garbage' });
     expect(arrivals.all.length).toBe(linkWindow);
   });
