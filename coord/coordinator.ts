@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import os from 'node:os';
 import type { Logger } from 'pino';
 import type { Batch, Engine, KvType, Stage } from '../engine/engine.js';
 import { StageRunner } from '../engine/stage-runner.js';
@@ -11,7 +10,6 @@ import type { CodecName } from '../transport/codecs/codec.js';
 import type { Connection } from '../transport/connection.js';
 import { noLatency } from '../transport/link-latency.js';
 import type { Messages } from '../transport/messages.js';
-import type { ClusterSecret } from '../transport/security.js';
 import { dial } from '../transport/tcp.js';
 import { TensorSender } from '../transport/tensor-link.js';
 import { Tracer, type TraceEvent } from '../transport/tracer.js';
@@ -20,16 +18,21 @@ import { StepCostEstimate } from './chunk-size.js';
 import { Conversation } from './conversation.js';
 import { CoordinatorError } from './errors.js';
 import { Pipeline } from './pipeline.js';
-import { checkMemory, splitLayers, type Candidate, type Plan } from './plan.js';
-import { RemoteWorker, type WorkerAddress } from './remote-worker.js';
+import { checkMemory, splitLayers, type Plan } from './plan.js';
+import type { RemoteWorker } from './remote-worker.js';
 import { stageStats, type StageStats } from './stage-stats.js';
 import { TensorHashes } from './tensor-hashes.js';
+import {
+  checkModel,
+  connectWorkers,
+  machineOf,
+  ownMachine,
+  type ConnectOptions,
+} from './workers.js';
 
-export interface CoordinatorOptions {
+export interface CoordinatorOptions extends ConnectOptions {
   readonly source: TensorSource;
   readonly engine: Engine;
-  /** In pipeline order. */
-  readonly workers: readonly WorkerAddress[];
   /** Layers per stage, the coordinator's first; without it, in proportion to free memory. */
   readonly layers?: readonly number[];
   /** KV cells of one conversation. */
@@ -43,9 +46,6 @@ export interface CoordinatorOptions {
   readonly chunkTokens: number;
   /** Where hashes of tensors are kept. */
   readonly cacheDirectory: string;
-  /** Encrypts all links and proves both sides to each other. */
-  readonly secret?: ClusterSecret;
-  readonly softwareVersion: string;
   readonly logger: Logger;
   /** `stage` is `coordinator` or a worker's address. */
   readonly onProgress?: (event: { stage: string; loadedBytes: number; totalBytes: number }) => void;
@@ -102,7 +102,7 @@ export class Coordinator implements AsyncDisposable {
   static async open(options: CoordinatorOptions): Promise<Coordinator> {
     const { layers } = architectureOf(options.source).hyperparameters(options.source);
     const session = randomUUID();
-    const workers = await connectAll(options, session);
+    const workers = await connectWorkers(options, session);
     try {
       const candidates = [ownMachine(options.engine), ...workers.map(machineOf)];
       const shards = splitLayers(layers, candidates, options.layers);
@@ -329,35 +329,6 @@ export class Coordinator implements AsyncDisposable {
   }
 }
 
-async function connectAll(
-  { workers, softwareVersion, secret }: CoordinatorOptions,
-  session: string,
-): Promise<RemoteWorker[]> {
-  const name = `coordinator on ${os.hostname()}, process ${process.pid}`;
-  const results = await Promise.allSettled(
-    workers.map((address) => RemoteWorker.connect(address, session, softwareVersion, name, secret)),
-  );
-  const connected = results.flatMap((result) =>
-    result.status === 'fulfilled' ? [result.value] : [],
-  );
-  for (const result of results) {
-    if (result.status === 'fulfilled') continue;
-    for (const worker of connected) worker.close('the coordinator gave up');
-    throw result.reason;
-  }
-  return connected;
-}
-
-/** @throws CoordinatorError 'worker-refused' when the worker holds another model */
-function checkModel({ welcome, name }: RemoteWorker, source: TensorSource): void {
-  const { modelFingerprint } = welcome;
-  if (modelFingerprint !== '' && modelFingerprint !== source.fingerprint)
-    throw new CoordinatorError(
-      'worker-refused',
-      `worker ${name} holds another model: start it with the same --model file, or without --model to have its shard sent`,
-    );
-}
-
 /** @throws CoordinatorError 'plan' when there is not one codec for every link */
 function checkCodecs({ codec, workers }: CoordinatorOptions): void {
   if (typeof codec === 'string' || codec.length === workers.length) return;
@@ -365,25 +336,6 @@ function checkCodecs({ codec, workers }: CoordinatorOptions): void {
     'plan',
     `--codec ${codec.join(',')} is for ${codec.length} links, but there are ${workers.length}: give one for all, or one for each`,
   );
-}
-
-function ownMachine({ device }: Engine): Candidate {
-  return {
-    name: 'coordinator',
-    device: device.name,
-    machine: 'local',
-    freeBytes: device.freeBytes,
-  };
-}
-
-function machineOf({ name, address, welcome }: RemoteWorker): Candidate {
-  const isLoopback = /^(127\.|::1$|localhost$)/.test(address.host);
-  return {
-    name,
-    device: welcome.device,
-    machine: isLoopback ? 'local' : address.host,
-    freeBytes: welcome.freeBytes,
-  };
 }
 
 /** Vocabularies are large, and of no use to an engine. */
