@@ -24,6 +24,9 @@ const settings = {
   ciphers: 'TLS_AES_128_GCM_SHA256:PSK',
 } as const;
 
+/** One for all connections: making it costs more than a handshake. */
+const acceptingContext = tls.createSecureContext(settings);
+
 /** A fresh secret as text: 256 random bits. */
 export function newSecretText(): string {
   return randomBytes(32).toString('base64url');
@@ -72,7 +75,7 @@ export function secureAccepted(
   const secured = new tls.TLSSocket(socket, {
     ...settings,
     isServer: true,
-    secureContext: tls.createSecureContext(settings),
+    secureContext: acceptingContext,
     pskCallback: (_: tls.TLSSocket, name: string) => (name === identity ? secret.key : null),
     // The type of the options lacks the callback, which Node takes here as everywhere.
   } as tls.TLSSocketOptions);

@@ -38,7 +38,7 @@ describe('flags', () => {
       workers: ['a:1', '[::1]:2'],
       temperature: '0.8',
       seed: '7',
-      codec: 'f16',
+      codec: 'fp8,f32',
       config: undefined,
     };
     expect(settingsFrom(flags)).toEqual({
@@ -50,7 +50,7 @@ describe('flags', () => {
       ],
       temperature: 0.8,
       seed: 7,
-      codec: 'f16',
+      codec: ['fp8', 'f32'],
     });
   });
 
