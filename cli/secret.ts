@@ -42,5 +42,5 @@ function makeSecret(file: string, { force = false }: { force?: boolean }): void 
   }
   process.stdout.write(`wrote ${file}\n`);
   process.stdout.write('On every other machine, start the worker with it:\n');
-  process.stdout.write(`  ${secretVariable}=${text} npx daisychain worker --host 0.0.0.0\n`);
+  process.stdout.write(`  ${secretVariable}=${text} daisychain worker --host 0.0.0.0\n`);
 }
