@@ -156,7 +156,10 @@ export class RemoteWorker {
 
   #lose(why: string): void {
     if (this.#lost) return;
-    this.#lost = this.#lostError(why.replace(`worker ${this.name}: `, ''));
+    // The reason may begin with the name that ours begins with.
+    const own = `worker ${this.name}`;
+    const rest = why.startsWith(own) ? why.slice(own.length).replace(/^:? /, '') : why;
+    this.#lost = this.#lostError(rest);
     this.#failLoad?.(this.#lost);
     this.events?.onLost(this.#lost);
   }
