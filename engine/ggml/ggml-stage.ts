@@ -56,7 +56,9 @@ export class GgmlStage implements Stage {
     const architecture = architectureOf(source);
     const sizes = architecture.hyperparameters(source);
     const headName = headTensor(source.tensors).replace(/\.weight$/, '');
-    const limits = { vocabulary: sizes.vocabulary, cells, maxBatchTokens };
+    // A shard without either end has no table that token ids could miss.
+    const vocabulary = shard.embedding || shard.head ? sizes.vocabulary : Infinity;
+    const limits = { vocabulary, cells, maxBatchTokens };
     const kv = new KvCache(ggml, device.bufferType, sizes, shard, cells, options.kvType);
     let weights: Weights | undefined;
     let stage: GgmlStage | undefined;

@@ -26,6 +26,7 @@ export interface Hyperparameters {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headSize: number;
+  /** Number of token ids; 0 when neither the embedding nor the head is there to tell. */
   readonly vocabulary: number;
   readonly contextLength: number;
   readonly normEpsilon: number;

@@ -89,6 +89,16 @@ describe('a shard that the coordinator sends', () => {
   });
 });
 
+test('a shard from the middle of a model can be sent, too', async () => {
+  await using cluster = await openTestCluster({ layers: [5, 6, 5], workersHoldModel: false });
+  const { tokens } = await complete(
+    cluster.coordinator.conversation(),
+    promptTokens,
+    expected.length,
+  );
+  expect(tokens).toEqual(expected);
+});
+
 describe('a lost worker', () => {
   test('fails the answer with one line that names it', async () => {
     await using cluster = await openTestCluster({ layers: [8, 4, 4] });
