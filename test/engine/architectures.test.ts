@@ -117,7 +117,9 @@ describe('a stage', () => {
     } as const;
     const stage = await engine.load(options);
     const estimate = engine.estimate(options);
-    expect(stage.memory.weights / estimate.weights).toBeCloseTo(1, 1);
+    // Layouts for AMX add sums to some types.
+    expect(stage.memory.weights / estimate.weights).toBeGreaterThan(0.95);
+    expect(stage.memory.weights / estimate.weights).toBeLessThan(1.25);
     expect(stage.memory.kv / estimate.kv).toBeCloseTo(1, 1);
     stage.dispose();
   });
