@@ -9,6 +9,11 @@ export interface Candidates {
   readonly logits: Float64Array;
 }
 
+/** Whether any filter is on; without one every token is a candidate. */
+export function isFiltered({ topK, topP, minP }: Sampling): boolean {
+  return topK > 0 || topP < 1 || minP > 0;
+}
+
 /**
  * The tokens that the filters leave: temperature, then top-k, then top-p, then min-p, each on what the one before
  * left. Of equally likely tokens the smaller id stays.
@@ -17,16 +22,66 @@ export interface Candidates {
 export function filterCandidates(logits: Float32Array, sampling: Sampling): Candidates {
   const { temperature, topK, topP, minP } = sampling;
   let max = -Infinity;
-  for (const logit of logits) if (logit > max) max = logit;
+  for (let token = 0; token < logits.length; token++)
+    if (logits[token]! > max) max = logits[token]!;
 
-  // min-p only ever drops the least likely, so its bound can be used first, unless top-p has to see their mass.
-  const minPBound = minP > 0 ? -Math.log(minP) : Infinity;
-  const reach = topP < 1 ? negligible : Math.min(negligible, minPBound);
+  // Vocabularies are large and few tokens stay: a histogram says how far down those can be, and only they are sorted.
+  const histogram = new LogitHistogram(logits, max, temperature);
+  const minPReach = minP > 0 ? -Math.log(minP) : Infinity;
+  const reach = Math.min(
+    negligible,
+    topK > 0 ? histogram.reachOfCount(topK) : topP < 1 ? histogram.reachOfMass(topP) : minPReach,
+  );
   let kept = collect(logits, max, temperature, reach);
   if (topK > 0 && kept.tokens.length > topK) kept = take(kept, sortedOrder(kept), topK);
-  if (topP < 1) kept = keepMass(kept, max / temperature, topP);
-  if (topP < 1 && minP > 0) kept = keepAbove(kept, max / temperature - minPBound);
-  return kept;
+  if (topP < 1) {
+    const total = topK > 0 ? massOf(kept, max / temperature) : histogram.mass;
+    kept = keepMass(kept, max / temperature, topP * total);
+  }
+  return minP > 0 ? keepAbove(kept, max / temperature - minPReach) : kept;
+}
+
+/** Bins per unit of a logit after temperature. */
+const binsPerUnit = 64;
+const bins = negligible * binsPerUnit;
+
+/** The probability, relative to the likeliest token's, in the middle of a bin. */
+const binMass = Float64Array.from({ length: bins }, (_, bin) =>
+  Math.exp(-(bin + 0.5) / binsPerUnit),
+);
+const counts = new Uint32Array(bins);
+
+/** How many tokens are how far below the likeliest. */
+class LogitHistogram {
+  /** Sum of all probabilities relative to the likeliest token's, to within a bin's width each. */
+  readonly mass: number;
+
+  constructor(logits: Float32Array, max: number, temperature: number) {
+    counts.fill(0);
+    const scale = binsPerUnit / temperature;
+    for (let token = 0; token < logits.length; token++) {
+      const bin = (max - logits[token]!) * scale;
+      if (bin < bins) counts[bin | 0]!++;
+    }
+    this.mass = counts.reduce((sum, count, bin) => sum + count * binMass[bin]!, 0);
+  }
+
+  /** A distance below the likeliest within which there are at least `count` tokens, if there are as many. */
+  reachOfCount(count: number): number {
+    let found = 0;
+    let bin = 0;
+    while (bin < bins && found < count) found += counts[bin++]!;
+    return (bin + 1) / binsPerUnit;
+  }
+
+  /** A distance below the likeliest within which the tokens have at least this share of the mass. */
+  reachOfMass(share: number): number {
+    let found = 0;
+    let bin = 0;
+    while (bin < bins && found < share * this.mass) found += counts[bin]! * binMass[bin++]!;
+    // Bins are approximate: some more, so that the exact count does not run out of tokens.
+    return (bin + 2) / binsPerUnit;
+  }
 }
 
 function collect(
@@ -37,11 +92,11 @@ function collect(
 ): Candidates {
   const floor = max - reach * temperature;
   let count = 0;
-  for (const logit of logits) if (logit >= floor) count++;
+  for (let token = 0; token < logits.length; token++) if (logits[token]! >= floor) count++;
   const kept = { tokens: new Int32Array(count), logits: new Float64Array(count) };
   for (let token = 0, i = 0; i < count; token++) {
-    const logit = logits[token] as number;
-    if (logit < floor || Number.isNaN(logit)) continue;
+    const logit = logits[token]!;
+    if (!(logit >= floor)) continue;
     kept.tokens[i] = token;
     kept.logits[i++] = logit / temperature;
   }
@@ -66,15 +121,17 @@ function take({ tokens, logits }: Candidates, order: Uint32Array, count: number)
   };
 }
 
-/** The fewest likeliest tokens whose probabilities add up to `share`. */
-function keepMass(candidates: Candidates, max: number, share: number): Candidates {
-  let total = 0;
-  for (const logit of candidates.logits) total += Math.exp(logit - max);
+function massOf({ logits }: Candidates, max: number): number {
+  return logits.reduce((sum, logit) => sum + Math.exp(logit - max), 0);
+}
+
+/** The fewest likeliest tokens whose probabilities, relative to the likeliest's, add up to `wanted`. */
+function keepMass(candidates: Candidates, max: number, wanted: number): Candidates {
   const order = sortedOrder(candidates);
   let mass = 0;
   let count = 0;
-  while (count < order.length && mass < share * total)
-    mass += Math.exp((candidates.logits[order[count++] as number] as number) - max);
+  while (count < order.length && mass < wanted)
+    mass += Math.exp(candidates.logits[order[count++]!]! - max);
   return take(candidates, order, Math.max(1, count));
 }
 

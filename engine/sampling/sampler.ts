@@ -1,6 +1,6 @@
 import type { Sampling } from '../engine.js';
-import { filterCandidates } from './candidates.js';
-import { gumbelNoise, maxGumbelNoise } from './noise.js';
+import { filterCandidates, isFiltered } from './candidates.js';
+import { gumbelOfBits, maxGumbelNoise, mayExceed, noiseBits, noisePrefix } from './noise.js';
 
 /** Whether the likeliest token is always chosen, so that logits need not leave the graph. */
 export function isGreedy(sampling: Sampling): boolean {
@@ -21,15 +21,28 @@ export function chooseToken(
 ): number {
   if (sampling.repetitionPenalty !== 1) penalise(logits, sampling.repetitionPenalty, recent);
   if (sampling.temperature <= 0) return likeliest(logits);
-  const { tokens, logits: scaled } = filterCandidates(logits, sampling);
+  const prefix = noisePrefix(sampling.seed, position);
+  if (!isFiltered(sampling)) return noisiest(undefined, logits, sampling.temperature, prefix);
+  const candidates = filterCandidates(logits, sampling);
+  return noisiest(candidates.tokens, candidates.logits, 1, prefix);
+}
 
-  let chosen = tokens[0] ?? 0;
+/** The token with the largest logit / temperature + noise. @param tokens ids of the logits; without it their indices */
+function noisiest(
+  tokens: Int32Array | undefined,
+  logits: Float32Array | Float64Array,
+  temperature: number,
+  prefix: number,
+): number {
+  let chosen = 0;
   let best = -Infinity;
-  for (let i = 0; i < tokens.length; i++) {
-    const logit = scaled[i] as number;
+  for (let i = 0; i < logits.length; i++) {
+    const logit = logits[i]! / temperature;
     if (logit + maxGumbelNoise < best) continue;
-    const token = tokens[i] as number;
-    const score = logit + gumbelNoise(sampling.seed, position, token);
+    const token = tokens ? tokens[i]! : i;
+    const bits = noiseBits(prefix, token);
+    if (!mayExceed(bits, best - logit)) continue;
+    const score = logit + gumbelOfBits(bits);
     if (score > best || (score === best && token < chosen)) {
       best = score;
       chosen = token;

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { greedy, type Sampling } from '../../engine/engine.js';
 import { filterCandidates } from '../../engine/sampling/candidates.js';
-import { gumbelNoise, maxGumbelNoise } from '../../engine/sampling/noise.js';
+import {
+  gumbelNoise,
+  gumbelOfBits,
+  maxGumbelNoise,
+  mayExceed,
+} from '../../engine/sampling/noise.js';
+import { randomNumbers } from '../transport/support/random.js';
 import { chooseToken, isGreedy } from '../../engine/sampling/sampler.js';
 
 const open: Sampling = { ...greedy, temperature: 1 };
@@ -50,7 +56,57 @@ describe('filters', () => {
   });
 });
 
+describe('filters over a large vocabulary', () => {
+  const random = randomNumbers(3);
+  const large = Float32Array.from({ length: 20_000 }, () => (random() + random() + random()) * 8);
+  large.fill(15, 500, 520);
+
+  /** By the definitions: sort everything, then cut. */
+  function byDefinition({ temperature, topK, topP, minP }: Sampling): number[] {
+    let order = Array.from(large.keys()).sort((a, b) => (large[b] ?? 0) - (large[a] ?? 0) || a - b);
+    if (topK > 0) order = order.slice(0, topK);
+    const mass = softmax(order.map((token) => (large[token] ?? 0) / temperature));
+    let sum = 0;
+    order = order.filter((_, i) => (sum += mass[i] ?? 0) - (mass[i] ?? 0) < topP);
+    return order.filter((_, i) => (mass[i] ?? 0) >= minP * (mass[0] ?? 0)).sort((a, b) => a - b);
+  }
+
+  test.each([
+    { topK: 40 },
+    { topK: 7, temperature: 0.3 },
+    { topK: 300, topP: 0.9 },
+    { topK: 300, topP: 0.5, minP: 0.4, temperature: 2 },
+    { minP: 0.1 },
+    { minP: 0.01, temperature: 3 },
+  ])('are exact: %j', (change) => {
+    const sampling = { ...open, ...change };
+    const tokens = [...filterCandidates(large, sampling).tokens].sort((a, b) => a - b);
+    expect(tokens).toEqual(byDefinition(sampling));
+  });
+
+  test.each([0.1, 0.5, 0.9, 0.99])('top-p %s alone keeps the number of tokens', (topP) => {
+    const sampling = { ...open, topP };
+    const { length } = byDefinition(sampling);
+    const kept = filterCandidates(large, sampling).tokens.length;
+    // The sum of all probabilities is to within a part in a thousand.
+    expect(Math.abs(kept - length)).toBeLessThanOrEqual(1 + length / 100);
+  });
+});
+
 describe('noise', () => {
+  test('is never ruled out wrongly', () => {
+    const random = randomNumbers(8);
+    let wrong = 0;
+    for (let i = 0; i < 200_000; i++) {
+      const bits = Math.floor(random() * 2 ** 32);
+      const least = random() * 24 - 2;
+      if (gumbelOfBits(bits) > least && !mayExceed(bits, least)) wrong++;
+    }
+    expect(wrong).toBe(0);
+    expect(mayExceed(2 ** 32 - 1, maxGumbelNoise - 1e-9)).toBe(true);
+    expect(mayExceed(2 ** 31, 10)).toBe(false);
+  });
+
   test('is a pure function of seed, position and token', () => {
     expect(gumbelNoise(1, 2, 3)).toBe(gumbelNoise(1, 2, 3));
     const others = [gumbelNoise(2, 2, 3), gumbelNoise(1, 3, 3), gumbelNoise(1, 2, 4)];
