@@ -1,6 +1,5 @@
 import koffi from 'koffi';
 import { ModelError } from './errors.js';
-import { firstPartName } from './gguf/parts.js';
 import { loadNativeLibraries } from './native/libraries.js';
 
 type Pointer = bigint;
@@ -13,8 +12,6 @@ const parametersBytes = 128;
 const offsets = { gpuLayers: 16, vocabularyOnly: 72 };
 /** vocab_only and check_tensors are off, use_extra_bufts is on, no_host is off. */
 const defaultFlags = 0x0001_0000;
-/** What llama_vocab_type says of a model that comes without a tokenizer; libllama aborts when asked to use it. */
-const noVocabulary = 0;
 
 interface LlamaVocabulary {
   tokenize(
@@ -44,18 +41,15 @@ export interface EncodeOptions {
 
 /** The model's own tokenizer, through libllama: exact for every family that llama.cpp knows. */
 export class Tokenizer implements Disposable {
-  #open: LlamaVocabulary | undefined;
+  readonly #vocabulary: LlamaVocabulary;
 
   private constructor(vocabulary: LlamaVocabulary) {
-    this.#open = vocabulary;
+    this.#vocabulary = vocabulary;
   }
 
-  /**
-   * Reads the vocabulary of a GGUF file (or of a split one, given any part), not its weights.
-   * @throws ModelError when it has none that is known
-   */
+  /** Reads the vocabulary of a GGUF file, not its weights. @throws ModelError when it has none that is known. */
   static load(path: string): Tokenizer {
-    return new Tokenizer(openVocabulary(firstPartName(path)));
+    return new Tokenizer(openVocabulary(path));
   }
 
   /** Number of token ids. */
@@ -98,16 +92,8 @@ export class Tokenizer implements Disposable {
     return ids.slice(0, count);
   }
 
-  /**
-   * The bytes of a token, which need not be whole characters.
-   * @param special whether special tokens have a text
-   * @throws ModelError when the vocabulary has no such token
-   */
+  /** The bytes of a token, which need not be whole characters. @param special whether special tokens have a text */
   piece(id: number, special = false): Uint8Array {
-    if (!(id >= 0 && id < this.size))
-      throw new ModelError(
-        `token ${id} is not in the vocabulary of ${this.size}: do all machines have the same model?`,
-      );
     let bytes = new Uint8Array(64);
     let length = this.#vocabulary.piece(id, bytes, bytes.length, special);
     if (length < 0) {
@@ -123,14 +109,7 @@ export class Tokenizer implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#open?.free();
-    this.#open = undefined;
-  }
-
-  /** libllama would read freed memory. */
-  get #vocabulary(): LlamaVocabulary {
-    if (!this.#open) throw new ModelError('the tokenizer is closed: load it again');
-    return this.#open;
+    this.#vocabulary.free();
   }
 
   #specialText(id: number): string {
@@ -147,15 +126,13 @@ function openVocabulary(path: string): LlamaVocabulary {
   bytes[offsets.vocabularyOnly] = 1;
   const load = llama.func('llama_model_load_from_file', 'void*', ['str', parameters]);
   const model = load(path, { bytes }) as Pointer | null;
-  const vocabulary = model && (llama.func('void* llama_model_get_vocab(void*)')(model) as Pointer);
-  const number = (name: string) => llama.func(`int ${name}(void*)`)(vocabulary) as number;
-  const free = () => void llama.func('void llama_model_free(void*)')(model);
-  if (!vocabulary || number('llama_vocab_type') === noVocabulary) {
-    if (model) free();
+  if (!model)
     throw new ModelError(
-      `cannot read the tokenizer of ${path}: the file has none, or one that is not known: use another file of the model`,
+      `cannot read the tokenizer of ${path}: the file has none, or one that is not known`,
     );
-  }
+
+  const vocabulary = llama.func('void* llama_model_get_vocab(void*)')(model) as Pointer;
+  const number = (name: string) => llama.func(`int ${name}(void*)`)(vocabulary) as number;
   const tokenize = llama.func('int llama_tokenize(void*, void*, int, void*, int, bool, bool)');
   const piece = llama.func('int llama_token_to_piece(void*, int, void*, int, int, bool)');
   const isEog = llama.func('bool llama_vocab_is_eog(void*, int)');
@@ -167,7 +144,7 @@ function openVocabulary(path: string): LlamaVocabulary {
     eos: number('llama_vocab_eos'),
     isEndOfGeneration: (id) => isEog(vocabulary, id) as boolean,
     addsBos: llama.func('bool llama_vocab_get_add_bos(void*)')(vocabulary) as boolean,
-    free,
+    free: () => void llama.func('void llama_model_free(void*)')(model),
   };
 }
 

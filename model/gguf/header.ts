@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { ModelError } from '../errors.js';
 import type { MetadataValue, TensorInfo } from '../tensor-source.js';
-import { tensorBytes, tensorTypeOf } from './tensor-types.js';
+import { tensorBytes, tensorTypes } from './tensor-types.js';
 
 /** Where a tensor's data begins within its file. */
 export interface PlacedTensor extends TensorInfo {
@@ -158,8 +158,13 @@ class HeaderReader {
     if (dimensions > 4) throw this.#damaged(`tensor ${name} of ${dimensions} dimensions`);
     const shape: number[] = [];
     for (let i = 0; i < dimensions; i++) shape.push(Number(await this.u64()));
-    const type = tensorTypeOf(name, await this.u32());
+    const typeId = await this.u32();
     const offset = Number(await this.u64());
+    const type = tensorTypes.get(typeId);
+    if (!type)
+      throw new ModelError(
+        `unsupported quantization: tensor ${name} has type ${typeId}, which ggml does not know (any more): use another quantization`,
+      );
     const bytes = tensorBytes(type, shape);
     if ((shape[0] ?? 1) % type.blockSize !== 0 || !Number.isSafeInteger(bytes + offset))
       throw this.#damaged(`tensor ${name} of shape ${shape.join(' × ')}`);
