@@ -45,6 +45,7 @@ const table: readonly (readonly [number, string, number, number])[] = [
   [39, 'mxfp4', 32, 17],
   [40, 'nvfp4', 64, 36],
   [41, 'q1_0', 128, 18],
+  [42, 'q2_0', 64, 18],
 ];
 
 /** Every tensor type that ggml knows, by id. */

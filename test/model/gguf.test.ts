@@ -169,7 +169,7 @@ test('tensor types are those of ggml', () => {
   const name = ggmlBase.func('const char* ggml_type_name(int)') as (id: number) => string;
   const blockBytes = ggmlBase.func('size_t ggml_type_size(int)') as (id: number) => number;
   const blockSize = ggmlBase.func('int64 ggml_blck_size(int)') as (id: number) => number;
-  for (let id = 0; id < 42; id++) {
+  for (let id = 0; id < 43; id++) {
     const ggmlType: unknown =
       blockSize(id) > 0
         ? { id, name: name(id), blockSize: blockSize(id), blockBytes: blockBytes(id) }
