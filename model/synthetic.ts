@@ -161,8 +161,7 @@ function metadataOf(shape: SyntheticShape): Map<string, MetadataValue> {
     [`${architecture}.attention.key_length`, shape.headSize],
     [`${architecture}.attention.value_length`, shape.headSize],
     [`${architecture}.rope.dimension_count`, shape.headSize],
-    // GGUF stores these as f32: a whole number would be written as an integer.
-    [`${architecture}.rope.freq_base`, (shape.ropeBase ?? 10_000) + 0.5],
+    [`${architecture}.rope.freq_base`, shape.ropeBase ?? 10_000],
     [`${architecture}.attention.layer_norm_rms_epsilon`, 1e-6],
     [`${architecture}.vocab_size`, shape.vocabulary],
     ['tokenizer.ggml.model', 'none'],

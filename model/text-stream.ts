@@ -2,7 +2,8 @@ import type { Tokenizer } from './tokenizer.js';
 
 /** Turns tokens into text as they come. A character that spans tokens appears when it is whole. */
 export class TextStream {
-  readonly #decoder = new TextDecoder('utf-8');
+  // A byte order mark is text like any other: the decoder must not drop it.
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
   constructor(private readonly tokenizer: Pick<Tokenizer, 'piece'>) {}
 

@@ -1,5 +1,7 @@
 import koffi from 'koffi';
 import { ModelError } from './errors.js';
+import { firstPartName } from './gguf/parts.js';
+import { refuseLongRuns } from './long-runs.js';
 import { loadNativeLibraries } from './native/libraries.js';
 
 type Pointer = bigint;
@@ -12,6 +14,8 @@ const parametersBytes = 128;
 const offsets = { gpuLayers: 16, vocabularyOnly: 72 };
 /** vocab_only and check_tensors are off, use_extra_bufts is on, no_host is off. */
 const defaultFlags = 0x0001_0000;
+/** What llama_vocab_type says of a model that comes without a tokenizer; libllama aborts when asked to use it. */
+const noVocabulary = 0;
 
 interface LlamaVocabulary {
   tokenize(
@@ -28,6 +32,8 @@ interface LlamaVocabulary {
   eos: number;
   isEndOfGeneration(id: number): boolean;
   addsBos: boolean;
+  /** How text is cut into words before these become tokens; empty when the model does not say. */
+  splitter: string;
   free(): void;
 }
 
@@ -41,15 +47,18 @@ export interface EncodeOptions {
 
 /** The model's own tokenizer, through libllama: exact for every family that llama.cpp knows. */
 export class Tokenizer implements Disposable {
-  readonly #vocabulary: LlamaVocabulary;
+  #open: LlamaVocabulary | undefined;
 
   private constructor(vocabulary: LlamaVocabulary) {
-    this.#vocabulary = vocabulary;
+    this.#open = vocabulary;
   }
 
-  /** Reads the vocabulary of a GGUF file, not its weights. @throws ModelError when it has none that is known. */
+  /**
+   * Reads the vocabulary of a GGUF file (or of a split one, given any part), not its weights.
+   * @throws ModelError when it has none that is known
+   */
   static load(path: string): Tokenizer {
-    return new Tokenizer(openVocabulary(path));
+    return new Tokenizer(openVocabulary(firstPartName(path)));
   }
 
   /** Number of token ids. */
@@ -72,7 +81,12 @@ export class Tokenizer implements Disposable {
     return this.#vocabulary.addsBos;
   }
 
+  /**
+   * The tokens of a text.
+   * @throws ModelError when the text is more than the model's tokenizer can take
+   */
   encode(text: string, { parseSpecial, addSpecial }: EncodeOptions): Int32Array {
+    refuseLongRuns(text, this.#vocabulary.splitter);
     const bytes = Buffer.from(text, 'utf8');
     const encodeInto = (room: number) => {
       const ids = new Int32Array(room);
@@ -92,8 +106,16 @@ export class Tokenizer implements Disposable {
     return ids.slice(0, count);
   }
 
-  /** The bytes of a token, which need not be whole characters. @param special whether special tokens have a text */
+  /**
+   * The bytes of a token, which need not be whole characters.
+   * @param special whether special tokens have a text
+   * @throws ModelError when the vocabulary has no such token
+   */
   piece(id: number, special = false): Uint8Array {
+    if (!(id >= 0 && id < this.size))
+      throw new ModelError(
+        `token ${id} is not in the vocabulary of ${this.size}: do all machines have the same model?`,
+      );
     let bytes = new Uint8Array(64);
     let length = this.#vocabulary.piece(id, bytes, bytes.length, special);
     if (length < 0) {
@@ -109,7 +131,14 @@ export class Tokenizer implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#vocabulary.free();
+    this.#open?.free();
+    this.#open = undefined;
+  }
+
+  /** libllama would read freed memory. */
+  get #vocabulary(): LlamaVocabulary {
+    if (!this.#open) throw new ModelError('the tokenizer is closed: load it again');
+    return this.#open;
   }
 
   #specialText(id: number): string {
@@ -126,13 +155,15 @@ function openVocabulary(path: string): LlamaVocabulary {
   bytes[offsets.vocabularyOnly] = 1;
   const load = llama.func('llama_model_load_from_file', 'void*', ['str', parameters]);
   const model = load(path, { bytes }) as Pointer | null;
-  if (!model)
-    throw new ModelError(
-      `cannot read the tokenizer of ${path}: the file has none, or one that is not known`,
-    );
-
-  const vocabulary = llama.func('void* llama_model_get_vocab(void*)')(model) as Pointer;
+  const vocabulary = model && (llama.func('void* llama_model_get_vocab(void*)')(model) as Pointer);
   const number = (name: string) => llama.func(`int ${name}(void*)`)(vocabulary) as number;
+  const free = () => void llama.func('void llama_model_free(void*)')(model);
+  if (!vocabulary || number('llama_vocab_type') === noVocabulary) {
+    if (model) free();
+    throw new ModelError(
+      `cannot read the tokenizer of ${path}: the file has none, or one that is not known: use another file of the model`,
+    );
+  }
   const tokenize = llama.func('int llama_tokenize(void*, void*, int, void*, int, bool, bool)');
   const piece = llama.func('int llama_token_to_piece(void*, int, void*, int, int, bool)');
   const isEog = llama.func('bool llama_vocab_is_eog(void*, int)');
@@ -144,8 +175,18 @@ function openVocabulary(path: string): LlamaVocabulary {
     eos: number('llama_vocab_eos'),
     isEndOfGeneration: (id) => isEog(vocabulary, id) as boolean,
     addsBos: llama.func('bool llama_vocab_get_add_bos(void*)')(vocabulary) as boolean,
-    free: () => void llama.func('void llama_model_free(void*)')(model),
+    splitter: metadataOf(model, 'tokenizer.ggml.pre'),
+    free,
   };
+}
+
+/** A text of the model's metadata; empty when there is none. */
+function metadataOf(model: Pointer | null, key: string): string {
+  const { llama } = loadNativeLibraries();
+  const bytes = Buffer.alloc(64);
+  const value = llama.func('int llama_model_meta_val_str(void*, const char*, void*, size_t)');
+  const length = value(model, key, bytes, bytes.length) as number;
+  return bytes.toString('utf8', 0, Math.max(0, length));
 }
 
 /** The defaults of the version that the offsets were taken from: -1 GPU layers, then split mode 1, then the flags. */

@@ -1,7 +1,8 @@
 import type { FileHandle } from 'node:fs/promises';
 import { ModelError } from '../errors.js';
 import type { MetadataValue, TensorInfo } from '../tensor-source.js';
-import { tensorBytes, tensorTypes } from './tensor-types.js';
+import { metadataNumberOr } from './metadata.js';
+import { tensorBytes, tensorTypeOf } from './tensor-types.js';
 
 /** Where a tensor's data begins within its file. */
 export interface PlacedTensor extends TensorInfo {
@@ -64,9 +65,9 @@ function placeData(
   headerBytes: number,
   path: string,
 ): GgufHeader {
-  const alignment = metadata.get('general.alignment') ?? 32;
-  if (typeof alignment !== 'number' || alignment <= 0 || alignment % 8 !== 0)
-    throw new ModelError(`${path} is damaged: its alignment is ${String(alignment)}`);
+  const alignment = metadataNumberOr(metadata, 'general.alignment', 32);
+  if (alignment <= 0 || alignment % 8 !== 0)
+    throw new ModelError(`${path} is damaged: its alignment is ${alignment}: download it again`);
   const dataStart = Math.ceil(headerBytes / alignment) * alignment;
   const tensors = table.map((tensor) => ({ ...tensor, offset: tensor.offset + dataStart }));
   const ends = tensors.map(({ offset, bytes }) => offset + bytes);
@@ -88,7 +89,7 @@ class HeaderReader {
     const magic = await this.#take(4).catch(() => Buffer.alloc(0));
     if (magic.toString('latin1') !== 'GGUF')
       throw new ModelError(
-        `${this.path} is not a GGUF file: it begins with ${JSON.stringify(magic.toString('latin1'))}`,
+        `${this.path} is not a GGUF file: it begins with "${magic.toString('latin1').replace(/[^ -~]/g, '.')}"`,
       );
     const version = await this.u32();
     if (version < 2 || version > 3)
@@ -154,17 +155,14 @@ class HeaderReader {
 
   async tensor(): Promise<PlacedTensor> {
     const name = await this.string();
+    // Names end up in messages: one that is garbage must not garble the terminal.
+    if (!/^\P{Cc}{1,128}$/u.test(name)) throw this.#damaged('a tensor without a readable name');
     const dimensions = await this.u32();
     if (dimensions > 4) throw this.#damaged(`tensor ${name} of ${dimensions} dimensions`);
     const shape: number[] = [];
     for (let i = 0; i < dimensions; i++) shape.push(Number(await this.u64()));
-    const typeId = await this.u32();
+    const type = tensorTypeOf(name, await this.u32());
     const offset = Number(await this.u64());
-    const type = tensorTypes.get(typeId);
-    if (!type)
-      throw new ModelError(
-        `unsupported quantization: tensor ${name} has type ${typeId}, which ggml does not know (any more): use another quantization`,
-      );
     const bytes = tensorBytes(type, shape);
     if ((shape[0] ?? 1) % type.blockSize !== 0 || !Number.isSafeInteger(bytes + offset))
       throw this.#damaged(`tensor ${name} of shape ${shape.join(' × ')}`);
@@ -200,7 +198,7 @@ class HeaderReader {
   }
 
   #damaged(what: string): ModelError {
-    return new ModelError(`${this.path} is damaged: it claims to hold ${what}`);
+    return new ModelError(`${this.path} is damaged: it claims to hold ${what}: download it again`);
   }
 }
 

@@ -4,6 +4,8 @@ import path from 'node:path';
 import { ModelError } from '../errors.js';
 import type { MetadataValue, TensorInfo, TensorSource } from '../tensor-source.js';
 import { readHeader, type GgufHeader, type PlacedTensor } from './header.js';
+import { metadataNumberOr } from './metadata.js';
+import { partNames } from './parts.js';
 
 /** Bytes of each tensor that take part in the fingerprint, at its beginning, middle and end. */
 const sampleBytes = 256;
@@ -22,7 +24,7 @@ interface Part {
 export async function openGguf(file: string): Promise<TensorSource> {
   const parts: Part[] = [];
   try {
-    for (const name of partNames(file)) parts.push(await openPart(name));
+    await openParts(file, parts);
     const model = new GgufModel(parts);
     model.fingerprint = await fingerprint(model);
     return model;
@@ -32,15 +34,29 @@ export async function openGguf(file: string): Promise<TensorSource> {
   }
 }
 
-/** The names of all parts of a split model; a model that is not split has one. */
-function partNames(file: string): string[] {
-  const match = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/.exec(file);
-  if (!match) return [file];
-  const [, stem, , count] = match;
-  return Array.from(
-    { length: Number(count) },
-    (_, i) => `${stem}-${String(i + 1).padStart(5, '0')}-of-${count}.gguf`,
-  );
+/** Opens the file and, when its metadata says that it is split, its other parts. */
+async function openParts(file: string, parts: Part[]): Promise<void> {
+  const given = await openPart(file);
+  parts.push(given);
+  const count = metadataNumberOr(given.header.metadata, 'split.count', 1);
+  if (count <= 1) return;
+  const names = partNames(file, count);
+  for (const name of names) if (name !== file) parts.push(await openPart(name));
+  parts.sort((a, b) => names.indexOf(a.path) - names.indexOf(b.path));
+  checkParts(parts);
+}
+
+/** Parts of different models, or in each other's place, would give a model that computes nonsense. */
+function checkParts(parts: readonly Part[]): void {
+  const tensors = parts.reduce((sum, { header }) => sum + header.tensors.length, 0);
+  parts.forEach(({ path: name, header: { metadata } }, index) => {
+    const fits =
+      metadata.get('split.no') === index &&
+      metadata.get('split.count') === parts.length &&
+      metadataNumberOr(metadata, 'split.tensors.count', tensors) === tensors;
+    if (!fits)
+      throw new ModelError(`${name} does not fit the other parts of the model: download all again`);
+  });
 }
 
 async function openPart(name: string): Promise<Part> {
@@ -89,7 +105,11 @@ class GgufModel implements TensorSource {
     // Every part repeats the split keys; the model's own metadata is in the first.
     this.metadata = parts[0]?.header.metadata ?? new Map<string, MetadataValue>();
     for (const part of parts)
-      for (const tensor of part.header.tensors) this.#places.set(tensor.name, { part, tensor });
+      for (const tensor of part.header.tensors) {
+        if (this.#places.has(tensor.name))
+          throw new ModelError(`${part.path} is damaged: tensor ${tensor.name} is there twice`);
+        this.#places.set(tensor.name, { part, tensor });
+      }
     this.tensors = new Map([...this.#places].map(([name, { tensor }]) => [name, tensor]));
   }
 

@@ -53,6 +53,28 @@ export const tensorTypes: ReadonlyMap<number, TensorType> = new Map(
   table.map(([id, name, blockSize, blockBytes]) => [id, { id, name, blockSize, blockBytes }]),
 );
 
+/** Types that ggml had once, and that old files still have. */
+const removedTypes: ReadonlyMap<number, string> = new Map([
+  [4, 'q4_2'],
+  [5, 'q4_3'],
+  [31, 'q4_0_4_4'],
+  [32, 'q4_0_4_8'],
+  [33, 'q4_0_8_8'],
+  [36, 'iq4_nl_4_4'],
+  [37, 'iq4_nl_4_8'],
+  [38, 'iq4_nl_8_8'],
+]);
+
+/** @throws ModelError that names the tensor when ggml does not know its type */
+export function tensorTypeOf(tensor: string, id: number): TensorType {
+  const type = tensorTypes.get(id);
+  if (type) return type;
+  const name = removedTypes.get(id);
+  throw new ModelError(
+    `unsupported quantization: tensor ${tensor} has type ${id}, which ggml ${name ? `knew as ${name} and dropped` : 'does not know'}: use another quantization of the model`,
+  );
+}
+
 /** @throws ModelError for a name that ggml does not know. */
 export function tensorTypeNamed(name: string): TensorType {
   for (const type of tensorTypes.values()) if (type.name === name) return type;

@@ -80,25 +80,65 @@ describe('reading', () => {
     await model.close();
   });
 
-  test('joins the parts of a split model, given any of them, to the same fingerprint', async () => {
+  describe('split models', () => {
     const tensors = [...tiny.tensors.values()];
-    const whole = await openGguf(await write('whole.gguf', tiny.metadata, tensors));
-    const split = new Map([...tiny.metadata, ['split.count', 2]]);
-    await write('s-00001-of-00002.gguf', split, tensors.slice(0, 10));
-    const second = await write(
-      's-00002-of-00002.gguf',
-      new Map([['split.no', 1]]),
-      tensors.slice(10),
-    );
-    const joined = await openGguf(second);
-    expect([...joined.tensors.keys()]).toEqual([...whole.tensors.keys()]);
-    expect(joined.fingerprint).toBe(whole.fingerprint);
-    await joined.close();
-    await whole.close();
-    await fs.rm(second);
-    await expect(openGguf(path.join(folder, 's-00001-of-00002.gguf'))).rejects.toThrow(
-      /no such model file: .*s-00002-of-00002.gguf/,
-    );
+    const keys = (part: number, count = 2): [string, number][] => [
+      ['split.no', part],
+      ['split.count', count],
+      ['split.tensors.count', tensors.length],
+    ];
+    const name = (stem: string, part: number, count = 2) =>
+      `${stem}-0000${part}-of-0000${count}.gguf`;
+    const writeParts = async (stem: string) => [
+      await write(name(stem, 1), new Map([...tiny.metadata, ...keys(0)]), tensors.slice(0, 10)),
+      await write(name(stem, 2), new Map(keys(1)), tensors.slice(10)),
+    ];
+
+    test('are joined, given any part, to the fingerprint of the whole', async () => {
+      const whole = await openGguf(await write('whole.gguf', tiny.metadata, tensors));
+      for (const part of await writeParts('joined')) {
+        const joined = await openGguf(part);
+        expect([...joined.tensors.keys()]).toEqual([...whole.tensors.keys()]);
+        expect(joined.fingerprint).toBe(whole.fingerprint);
+        const [ours, theirs] = [new Uint8Array(50), new Uint8Array(50)];
+        await tiny.read('output.weight', 0, ours);
+        await joined.read('output.weight', 0, theirs);
+        expect(theirs).toEqual(ours);
+        await joined.close();
+      }
+      await whole.close();
+    });
+
+    test('lack a part', async () => {
+      const [first = '', second = ''] = await writeParts('lacking');
+      await fs.rm(second);
+      await expect(openGguf(first)).rejects.toThrow(
+        /no such model file: .*lacking-00002-of-00002.gguf/,
+      );
+    });
+
+    test('were renamed', async () => {
+      const [first = ''] = await writeParts('renamed');
+      const file = path.join(folder, 'renamed.gguf');
+      await fs.rename(first, file);
+      await expect(openGguf(file)).rejects.toThrow(
+        /renamed.gguf is one of 2 parts .* NAME-00001-of-00002.gguf/,
+      );
+    });
+
+    test('have a part of another model, or in the wrong place', async () => {
+      const [first = '', second = ''] = await writeParts('mixed');
+      await write(name('mixed', 2), new Map(keys(1)), tensors.slice(11));
+      await expect(openGguf(first)).rejects.toThrow(/does not fit the other parts/);
+      await fs.copyFile(first, second);
+      await expect(openGguf(first)).rejects.toThrow(/does not fit the other parts/);
+    });
+
+    test('may be whole in spite of their name', async () => {
+      const model = await openGguf(await write(name('whole', 2, 3), tiny.metadata, tensors));
+      expect(model.tensors.size).toBe(tensors.length);
+      await model.close();
+    });
   });
 
   test('fingerprints tell weights and metadata apart', async () => {
@@ -154,13 +194,85 @@ describe('one-line errors', () => {
     await expect(openGguf(folder)).rejects.toThrow(/is a folder: give a .gguf file/);
   });
 
+  test('a tensor that is there twice, or has a garbled name', async () => {
+    const [tensor] = tiny.tensors.values();
+    if (!tensor) throw new Error('no tensor');
+    const twice = await write('twice.gguf', tiny.metadata, [tensor, tensor]);
+    await expect(openGguf(twice)).rejects.toThrow(/tensor token_embd.weight is there twice/);
+    const file = path.join(folder, 'garbled.gguf');
+    await writeGguf(file, tiny.metadata, [{ ...tensor, name: 'a\u001b[2J' }], (_, offset, into) =>
+      tiny.read(tensor.name, offset, into),
+    );
+    await expect(openGguf(file)).rejects.toThrow(/a tensor without a readable name/);
+  });
+
+  test('whatever bytes of a header are damaged', async () => {
+    const bytes = await fs.readFile(
+      await write('sound.gguf', tiny.metadata, [...tiny.tensors.values()]),
+    );
+    const file = path.join(folder, 'damaged.gguf');
+    for (let at = 0; at < 2500; at += 7) {
+      const damaged = Buffer.from(bytes);
+      damaged[at] = 255 - (damaged[at] as number);
+      await fs.writeFile(file, damaged);
+      const error = await openGguf(file).then(
+        (model) => model.close(),
+        (e: Error) => e,
+      );
+      if (error) expect(error, `byte ${at}`).toMatchObject({ name: 'ModelError' });
+      expect(error?.message ?? '', `byte ${at}`).toMatch(/^\P{Cc}*$/u);
+    }
+  });
+
   test('unsupported quantization', async () => {
     const removed = { id: 31, name: 'q4_0_4_4', blockSize: 32, blockBytes: 18 };
     const [tensor] = [...tiny.tensors.values()].map((t) => ({ ...t, type: removed }));
     const file = await write('removed.gguf', tiny.metadata, tensor ? [tensor] : []);
     await expect(openGguf(file)).rejects.toThrow(
-      /unsupported quantization: tensor token_embd.weight has type 31/,
+      /unsupported quantization: tensor token_embd.weight has type 31, which ggml knew as q4_0_4_4/,
     );
+  });
+});
+
+describe('writing', () => {
+  const roundTrip = async (metadata: Map<string, MetadataValue>) => {
+    const model = await openGguf(await write('round-trip.gguf', metadata, []));
+    await model.close();
+    return model.metadata;
+  };
+
+  test.each<[string, MetadataValue]>([
+    ['a whole number', 7],
+    ['a negative number', -7],
+    ['a large number', 2 ** 40],
+    ['a larger number', 2n ** 63n + 1n],
+    ['a small number', -(2n ** 60n)],
+    ['a fraction', 0.25],
+    ['a text', 'naïve 字 \u0000'],
+    ['a truth', true],
+    ['texts', ['a', '', 'b']],
+    ['truths', [true, false]],
+    ['numbers of both signs', [1, -1, 0]],
+    ['whole numbers and fractions', [1, -0.5, 3]],
+    ['large numbers', [1, 2 ** 40]],
+    ['nothing', []],
+  ])('keeps %s', async (_, value) => {
+    expect((await roundTrip(new Map([['key', value]]))).get('key')).toEqual(value);
+  });
+
+  test('keeps the metadata of a real model', async () => {
+    const model = await openGguf(demo);
+    expect(await roundTrip(new Map(model.metadata))).toEqual(model.metadata);
+    await model.close();
+  });
+
+  test('refuses what GGUF cannot hold, and places it cannot write to', async () => {
+    await expect(roundTrip(new Map([['key', [1, 'a']]]))).rejects.toThrow(
+      /metadata "key" mixes types/,
+    );
+    await expect(
+      writeGguf(path.join(folder, 'no', 'x.gguf'), new Map(), [], () => Promise.resolve()),
+    ).rejects.toThrow(/cannot write .*x.gguf: ENOENT/);
   });
 });
 

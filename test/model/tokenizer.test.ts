@@ -1,5 +1,11 @@
-import { afterAll, describe, expect, test } from 'vitest';
-import { ChatTemplate } from '../../model/chat-template.js';
+import fs from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openGguf } from '../../model/gguf/reader.js';
+import { writeGguf } from '../../model/gguf/writer.js';
+import { syntheticModel } from '../../model/synthetic.js';
+import type { MetadataValue } from '../../model/tensor-source.js';
 import { TextStream } from '../../model/text-stream.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { goldenCases, repositoryPath } from '../support/golden.js';
@@ -7,6 +13,19 @@ import { goldenCases, repositoryPath } from '../support/golden.js';
 const tokenizer = Tokenizer.load(repositoryPath('models/demo.gguf'));
 afterAll(() => tokenizer[Symbol.dispose]());
 const plain = { parseSpecial: false, addSpecial: false };
+
+let folder: string;
+beforeAll(async () => void (folder = await fs.mkdtemp(path.join(os.tmpdir(), 'daisychain-'))));
+afterAll(() => fs.rm(folder, { recursive: true }));
+
+/** A file without weights: the demo model's metadata, changed. */
+async function vocabularyFile(name: string, changes: [string, MetadataValue][]): Promise<string> {
+  const demo = await openGguf(repositoryPath('models/demo.gguf'));
+  const file = path.join(folder, name);
+  await writeGguf(file, new Map([...demo.metadata, ...changes]), [], () => Promise.resolve());
+  await demo.close();
+  return file;
+}
 
 describe('the tokenizer', () => {
   test.each(goldenCases('demo-q8_0.json'))('reads $prompt as llama.cpp does', (golden) => {
@@ -38,6 +57,7 @@ describe('the tokenizer', () => {
   test.each([
     '',
     ' ',
+    '\ufeffmark',
     'plain',
     'naïve café',
     '日本語テキスト',
@@ -58,45 +78,72 @@ describe('the tokenizer', () => {
     expect(stream.end()).toBe('\ufffd');
   });
 
-  test('refuses a file that is none', () => {
-    expect(() => Tokenizer.load('/nonexistent.gguf')).toThrow(/cannot read the tokenizer of/);
-  });
-});
-
-describe('the chat template', () => {
-  const metadata = (template?: string) =>
-    new Map<string, string | number | string[]>([
-      ['tokenizer.ggml.tokens', ['<s>', '</s>']],
-      ['tokenizer.ggml.bos_token_id', 0],
-      ...(template === undefined
-        ? []
-        : [['tokenizer.chat_template', template] as [string, string]]),
-    ]);
-  const message = { role: 'user', content: 'Hi' } as const;
-
-  test('renders messages, tokens and variables', () => {
-    const template = new ChatTemplate({
-      metadata: metadata(
-        '{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}{% if add_generation_prompt %}>{% endif %}{{ mood }}',
-      ),
-    });
-    const variables = { mood: '!' };
-    expect(template.render([message], { addGenerationPrompt: true, variables })).toBe(
-      '<s>[user] Hi>!',
-    );
-    expect(template.render([message], { addGenerationPrompt: false })).toBe('<s>[user] Hi');
+  test('reads half a surrogate pair as a replacement', () => {
+    const pieces = [...tokenizer.encode('a\ud83d', plain)].map((id) => tokenizer.piece(id));
+    expect(Buffer.concat(pieces).toString()).toBe('a\ufffd');
   });
 
-  test('fails in one line', () => {
-    expect(() => new ChatTemplate({ metadata: metadata() })).toThrow(/no chat template: use --raw/);
-    expect(() => new ChatTemplate({ metadata: metadata('{% if %}') })).toThrow(
-      /chat template failed/,
+  test('refuses tokens that are none, instead of ending the process', () => {
+    for (const id of [-1, 2048, 2 ** 31 - 1, Number.NaN])
+      expect(() => tokenizer.piece(id)).toThrow(/token \S+ is not in the vocabulary of 2048/);
+    expect(tokenizer.isEndOfGeneration(2048)).toBe(false);
+  });
+
+  test('can be closed twice, and is not used afterwards', () => {
+    const closed = Tokenizer.load(repositoryPath('models/demo.gguf'));
+    closed[Symbol.dispose]();
+    closed[Symbol.dispose]();
+    expect(() => closed.encode('a', plain)).toThrow(/the tokenizer is closed/);
+  });
+
+  test('is read from a path in any script', async () => {
+    using other = Tokenizer.load(await vocabularyFile('模型 é.gguf', []));
+    expect(other.encode('story', plain)).toEqual(tokenizer.encode('story', plain));
+  });
+
+  test('is read from any part of a split model', async () => {
+    const keys = (part: number): [string, number][] => [
+      ['split.no', part],
+      ['split.count', 2],
+      ['split.tensors.count', 0],
+    ];
+    await vocabularyFile('split-00001-of-00002.gguf', keys(0));
+    using other = Tokenizer.load(await vocabularyFile('split-00002-of-00002.gguf', keys(1)));
+    expect(other.size).toBe(2048);
+  });
+
+  test('refuses a run of characters that would overflow the stack of libllama', async () => {
+    using other = Tokenizer.load(
+      await vocabularyFile('tekken.gguf', [['tokenizer.ggml.pre', 'tekken']]),
     );
-    const refusing = new ChatTemplate({
-      metadata: metadata("{{ raise_exception('only two turns') }}"),
-    });
-    expect(() => refusing.render([message], { addGenerationPrompt: true })).toThrow(
-      /failed: .*only two turns/,
-    );
+    for (const long of ['x'.repeat(50_000), `a\n${' '.repeat(50_000)}b`, '字'.repeat(5_000)])
+      expect(() => other.encode(long, plain)).toThrow(/characters without a break .*: break it up/);
+    for (const text of ['x'.repeat(4000), 'some words '.repeat(5000)])
+      expect(Buffer.concat([...other.encode(text, plain)].map((id) => other.piece(id)))).toEqual(
+        Buffer.from(text),
+      );
+  });
+
+  test('refuses files without a tokenizer, or with one that is damaged', async () => {
+    const refused = /cannot read the tokenizer of/;
+    const demo = repositoryPath('models/demo.gguf');
+    const cut = path.join(folder, 'cut.gguf');
+    await fs.writeFile(cut, (await fs.readFile(demo)).subarray(0, 5000));
+    const text = path.join(folder, 'text.gguf');
+    await fs.writeFile(text, 'hello, world');
+    const none = path.join(folder, 'none.gguf');
+    const model = syntheticModel('qwen3-0.6b', 'q4_0');
+    await writeGguf(none, model.metadata, [], () => Promise.resolve());
+    const files = [
+      '/nonexistent.gguf',
+      folder,
+      cut,
+      text,
+      none,
+      await vocabularyFile('pre.gguf', [['tokenizer.ggml.pre', 'unheard-of']]),
+      await vocabularyFile('types.gguf', [['tokenizer.ggml.token_type', [1, 2]]]),
+      await vocabularyFile('tokens.gguf', [['tokenizer.ggml.tokens', 7]]),
+    ];
+    for (const file of files) expect(() => Tokenizer.load(file), file).toThrow(refused);
   });
 });
