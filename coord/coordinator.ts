@@ -8,8 +8,8 @@ import type { TensorSource } from '../model/tensor-source.js';
 import { codecNamed } from '../transport/codecs/codecs.js';
 import type { CodecName } from '../transport/codecs/codec.js';
 import type { Connection } from '../transport/connection.js';
-import { noLatency } from '../transport/link-latency.js';
 import type { Messages } from '../transport/messages.js';
+import { stageReport } from '../transport/stage-report.js';
 import { dial } from '../transport/tcp.js';
 import { TensorSender } from '../transport/tensor-link.js';
 import { Tracer, type TraceEvent } from '../transport/tracer.js';
@@ -307,19 +307,7 @@ export class Coordinator implements AsyncDisposable {
   }
 
   #ownStats(): Messages['stats'] {
-    const runner = this.#runner?.stats;
-    return {
-      steps: runner?.steps ?? 0,
-      computeMs: runner?.computeMs ?? 0,
-      waitMs: runner?.waitMs ?? 0,
-      encodeMs: this.#sender?.encodeMs ?? 0,
-      sendMs: this.#sender?.sendMs ?? 0,
-      decodeMs: 0,
-      bytesSent: this.#next?.bytesSent ?? 0,
-      bytesReceived: 0,
-      residentBytes: process.memoryUsage.rss(),
-      latency: this.#sender?.latency ?? noLatency,
-    };
+    return stageReport(this.#runner?.stats, this.#sender, undefined);
   }
 
   #lose(error: CoordinatorError): void {

@@ -21,8 +21,6 @@ export interface StageOutputs {
 export interface RunnerStats {
   readonly steps: number;
   readonly computeMs: number;
-  /** Handing results on: encoding, and waiting for the link to take them. */
-  readonly deliverMs: number;
   /** Nothing to compute. */
   readonly waitMs: number;
 }
@@ -43,7 +41,7 @@ export class StageRunner {
   readonly #output: Float32Array;
   #wake: (() => void) | undefined;
   #stopped = false;
-  #stats = { steps: 0, computeMs: 0, deliverMs: 0, waitMs: 0 };
+  #stats = { steps: 0, computeMs: 0, waitMs: 0 };
   #waitingSince: number | undefined;
   readonly #finished: Promise<void>;
 
@@ -78,7 +76,7 @@ export class StageRunner {
   }
 
   resetStats(): void {
-    this.#stats = { steps: 0, computeMs: 0, deliverMs: 0, waitMs: 0 };
+    this.#stats = { steps: 0, computeMs: 0, waitMs: 0 };
     if (this.#waitingSince !== undefined) this.#waitingSince = performance.now();
   }
 
@@ -125,7 +123,6 @@ export class StageRunner {
         );
       this.#stats.steps++;
       this.#stats.computeMs += computed - begin;
-      this.#stats.deliverMs += performance.now() - computed;
     } catch (error) {
       this.outputs.fail(step, error as Error);
     }

@@ -85,6 +85,11 @@ export class TensorSender {
     this.sendMs += performance.now() - encoded;
   }
 
+  /** Bytes sent since the last reset, frames and all. */
+  get bytesSent(): number {
+    return this.connection.bytesSent;
+  }
+
   /** Times from sending a step to its receipt, of a sample of steps. */
   get latency(): LatencySummary {
     return this.#latency.summary;
@@ -140,6 +145,11 @@ export class TensorReceiver {
         this.#release();
       });
     };
+  }
+
+  /** Bytes received since the last reset, frames and all. */
+  get bytesReceived(): number {
+    return this.connection.bytesReceived;
   }
 
   resetStats(): void {

@@ -5,10 +5,10 @@ import { tensorTypes } from '../model/gguf/tensor-types.js';
 import type { MetadataValue, TensorSource } from '../model/tensor-source.js';
 import { codecNamed } from '../transport/codecs/codecs.js';
 import type { Connection } from '../transport/connection.js';
-import { noLatency } from '../transport/link-latency.js';
 import type { Message, Messages } from '../transport/messages.js';
 import type { ClusterSecret } from '../transport/security.js';
 import { toBytes } from '../transport/steps.js';
+import { stageReport } from '../transport/stage-report.js';
 import { dial } from '../transport/tcp.js';
 import { TensorReceiver, TensorSender } from '../transport/tensor-link.js';
 import { Tracer } from '../transport/tracer.js';
@@ -215,19 +215,7 @@ export class Session {
   }
 
   #stats(): Messages['stats'] {
-    const runner = this.#runner?.stats;
-    return {
-      steps: runner?.steps ?? 0,
-      computeMs: runner?.computeMs ?? 0,
-      waitMs: runner?.waitMs ?? 0,
-      encodeMs: this.#sender?.encodeMs ?? 0,
-      sendMs: this.#sender?.sendMs ?? 0,
-      decodeMs: this.#receiver?.decodeMs ?? 0,
-      bytesSent: this.#next?.bytesSent ?? 0,
-      bytesReceived: this.#previous?.bytesReceived ?? 0,
-      residentBytes: process.memoryUsage.rss(),
-      latency: this.#sender?.latency ?? noLatency,
-    };
+    return stageReport(this.#runner?.stats, this.#sender, this.#receiver);
   }
 
   #resetStats(): void {
