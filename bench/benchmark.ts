@@ -1,20 +1,23 @@
 import type { Conversation } from '../coord/conversation.js';
 import type { Coordinator } from '../coord/coordinator.js';
+import type { SpeculationStats } from '../coord/speculator.js';
 import type { StageStats } from '../coord/stage-stats.js';
 import { greedy } from '../engine/engine.js';
 
 /** What to measure. */
 export interface BenchmarkOptions {
-  /** Tokens of the prompt. */
-  readonly prefillTokens: number;
-  /** Steps of one token after it. */
+  /** [≥ 1] token ids. */
+  readonly prompt: Int32Array;
+  /** Most tokens to generate after the first. */
   readonly decodeTokens: number;
   /** Measurements, after one that does not count; figures are their medians. */
   readonly repeat: number;
   /** Conversations that decode at once. */
   readonly conversations: number;
-  /** Number of token ids to draw the prompt from. */
-  readonly vocabulary: number;
+  /** Whether a token ends the text. */
+  readonly isEnd: (token: number) => boolean;
+  /** Is filled with prompt and answer, before drafts are used. */
+  readonly recording: number[];
   /** Called before every measurement, the one that does not count as 0. */
   readonly onMeasurement?: (index: number) => void;
 }
@@ -37,57 +40,76 @@ export interface BenchmarkStage {
   readonly idleShare: number;
 }
 
+export interface DecodeResult {
+  /** Per conversation. */
+  readonly tokens: number;
+  readonly tokPerSec: number;
+  /** Milliseconds per token of one conversation. */
+  readonly tpotMs: number;
+}
+
+/** What drafts were good for. */
+export interface SpeculationResult extends SpeculationStats {
+  /** Drafted tokens that were right, per step. */
+  readonly acceptedPerStep: number;
+  /** The same texts without drafts, measured in turns. */
+  readonly off: DecodeResult;
+  /** Tokens per second against `off`. */
+  readonly speedup: number;
+}
+
 export interface BenchmarkResult {
   readonly prefill: { readonly tokens: number; readonly tokPerSec: number };
-  readonly decode: {
-    /** Per conversation. */
-    readonly tokens: number;
-    readonly tokPerSec: number;
-    /** Milliseconds per token of one conversation. */
-    readonly tpotMs: number;
-  };
+  readonly decode: DecodeResult;
   /** Milliseconds from the prompt to the first token. */
   readonly ttftMs: number;
   readonly stages: readonly BenchmarkStage[];
+  readonly speculation?: SpeculationResult;
 }
 
 interface Measurement {
   readonly ttftMs: number;
+  /** Tokens after the first, of all conversations. */
+  readonly tokens: number;
   readonly decodeMs: number;
   readonly stages: readonly StageStats[];
+  readonly speculation: SpeculationStats | undefined;
 }
 
 /**
  * Measures how fast a model reads a prompt and continues it, greedily, and where every stage's time goes while it
- * continues. The prompt is random, but always the same.
+ * continues. With speculation the same is measured without it too, in turns.
  * @throws CoordinatorError
  */
 export async function benchmark(
   coordinator: Coordinator,
   options: BenchmarkOptions,
 ): Promise<BenchmarkResult> {
-  const prompt = randomTokens(options.prefillTokens, options.vocabulary);
   const conversations = Array.from({ length: options.conversations }, () =>
     coordinator.conversation(),
   );
-  const measurements: Measurement[] = [];
+  const plain: Measurement[] = [];
+  const speculative: Measurement[] = [];
   try {
     for (let i = 0; i <= options.repeat; i++) {
       options.onMeasurement?.(i);
-      const measured = await measure(coordinator, conversations, prompt, options.decodeTokens);
-      if (i > 0) measurements.push(measured);
+      const off = await measure(coordinator, conversations, options, false);
+      if (i > 0) plain.push(off);
+      if (!coordinator.speculation) continue;
+      const on = await measure(coordinator, conversations, options, true);
+      if (i > 0) speculative.push(on);
     }
   } finally {
     for (const conversation of conversations) conversation.close();
   }
-  return summarize(measurements, options);
+  return summarize(plain, speculative, options);
 }
 
 async function measure(
   coordinator: Coordinator,
   conversations: readonly Conversation[],
-  prompt: Int32Array,
-  decodeTokens: number,
+  { prompt, decodeTokens, isEnd, recording }: BenchmarkOptions,
+  speculate: boolean,
 ): Promise<Measurement> {
   const ttfts: number[] = [];
   const generations: ReturnType<Conversation['generate']>[] = [];
@@ -98,43 +120,82 @@ async function measure(
       sampling: greedy,
       // The first token is the prompt's.
       maxTokens: decodeTokens + 1,
-      isEnd: () => false,
+      isEnd,
+      speculate,
     });
     const begin = performance.now();
-    await generation.next();
+    const first = await generation.next();
     ttfts.push(performance.now() - begin);
+    if (!speculate) recording.splice(0, Infinity, ...prompt, first.value as number);
     generations.push(generation);
   }
   await coordinator.stats({ reset: true });
+  coordinator.speculation?.resetStats();
+  let tokens = 0;
   const begin = performance.now();
   await Promise.all(
-    generations.map(async (generation) => {
-      while (!(await generation.next()).done);
+    generations.map(async (generation, i) => {
+      for (;;) {
+        const { value, done } = await generation.next();
+        if (done) return;
+        tokens++;
+        if (!speculate && i === 0) recording.push(value);
+      }
     }),
   );
   const decodeMs = performance.now() - begin;
-  return { ttftMs: median(ttfts), decodeMs, stages: await coordinator.stats() };
+  const stages = await coordinator.stats();
+  return {
+    ttftMs: median(ttfts),
+    tokens,
+    decodeMs,
+    stages,
+    speculation: coordinator.speculation?.stats,
+  };
 }
 
 function summarize(
-  measurements: readonly Measurement[],
-  { prefillTokens, decodeTokens, conversations }: BenchmarkOptions,
+  plain: readonly Measurement[],
+  speculative: readonly Measurement[],
+  { prompt, conversations }: BenchmarkOptions,
 ): BenchmarkResult {
-  const ttftMs = median(measurements.map((measurement) => measurement.ttftMs));
-  const decodeMs = median(measurements.map((measurement) => measurement.decodeMs));
-  // The stages' figures are of the measurement that the others are from, so that they add up.
-  const typical =
-    measurements.find((measurement) => measurement.decodeMs === decodeMs) ?? measurements[0];
+  const ttftMs = median([...plain, ...speculative].map((measurement) => measurement.ttftMs));
+  const off = typical(plain);
+  const best = speculative.length > 0 ? typical(speculative) : off;
+  const decode = decodeResult(best, conversations);
   return {
-    prefill: { tokens: prefillTokens, tokPerSec: (prefillTokens * 1000) / ttftMs },
-    decode: {
-      tokens: decodeTokens,
-      tokPerSec: (decodeTokens * conversations * 1000) / decodeMs,
-      tpotMs: decodeMs / decodeTokens,
-    },
+    prefill: { tokens: prompt.length, tokPerSec: (prompt.length * 1000) / ttftMs },
+    decode,
     ttftMs,
-    stages: (typical?.stages ?? []).map(perStep),
+    stages: best.stages.map(perStep),
+    ...(best.speculation
+      ? { speculation: speculationResult(best.speculation, decode, decodeResult(off, conversations)) }
+      : {}),
   };
+}
+
+function speculationResult(
+  stats: SpeculationStats,
+  decode: DecodeResult,
+  off: DecodeResult,
+): SpeculationResult {
+  return {
+    ...stats,
+    acceptedPerStep: stats.accepted / Math.max(1, stats.steps),
+    off,
+    speedup: decode.tokPerSec / off.tokPerSec,
+  };
+}
+
+/** The one whose time is the median, so that all its figures add up. */
+function typical(measurements: readonly Measurement[]): Measurement {
+  const middle = median(measurements.map(({ decodeMs }) => decodeMs));
+  return measurements.find(({ decodeMs }) => decodeMs === middle) as Measurement;
+}
+
+function decodeResult({ tokens, decodeMs }: Measurement, conversations: number): DecodeResult {
+  const each = tokens / conversations;
+  return { tokens: each, tokPerSec: (tokens * 1000) / decodeMs, tpotMs: decodeMs / each };
 }
 
 function perStep(stats: StageStats): BenchmarkStage {
@@ -160,8 +221,8 @@ function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
-/** Numerical Recipes' linear congruential generator, from a fixed start. */
-function randomTokens(count: number, vocabulary: number): Int32Array {
+/** A prompt for models that nobody could talk to: Numerical Recipes' linear congruential generator. */
+export function randomTokens(count: number, vocabulary: number): Int32Array {
   let state = 1;
   return Int32Array.from({ length: count }, () => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;

@@ -74,7 +74,7 @@ async function crossing(
   for (let id = 1; id <= rounds; id++) {
     const received = new Promise<void>((resolve) => (arrived = resolve));
     const begin = performance.now();
-    await sender.send({ ...batch, id }, hidden);
+    await sender.send({ ...batch, id, follows: 0 }, hidden);
     await received;
     times.push(performance.now() - begin);
   }

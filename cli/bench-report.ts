@@ -9,6 +9,8 @@ export interface BenchReport extends BenchmarkResult {
   readonly machine: ReturnType<typeof describeMachine>;
   readonly versions: Readonly<Record<string, string>>;
   readonly plan: BenchPlan;
+  /** What `--draft` said, and whether its drafts were a simulation. */
+  readonly draft?: { readonly name: string; readonly simulation: boolean };
 }
 
 /** What was measured. */
@@ -60,8 +62,23 @@ export function formatBenchReport(report: BenchReport): string {
   return [
     setup.map(([name, value]) => `${(name ?? '').padEnd(9)} ${value}`).join('\n'),
     figures.map(([name, rate, rest]) => `${name?.padEnd(9)} ${rate}   (${rest})`).join('\n'),
+    ...formatSpeculation(report),
     formatStages(report),
   ].join('\n\n');
+}
+
+function formatSpeculation({ speculation, draft }: BenchReport): string[] {
+  if (!speculation || !draft) return [];
+  const { mode, speedup, off, acceptanceRate, drafted, acceptedPerStep, cancelledSteps } =
+    speculation;
+  const lines = [
+    `${mode}, drafts by ${draft.name}: ${speedup.toFixed(2)} x off (${off.tokPerSec.toFixed(1)} tok/s), the cost model promised ${speculation.promisedSpeedup.toFixed(2)} x`,
+    `${(100 * acceptanceRate).toFixed(1)} % of ${drafted} judged drafts accepted, ${acceptedPerStep.toFixed(2)} per step, ${cancelledSteps} steps cancelled`,
+    ...(draft.simulation
+      ? ['SIMULATION: the drafts replay the recorded text, as often right as was asked for']
+      : []),
+  ];
+  return [lines.map((line, i) => `${(i === 0 ? 'drafts' : '').padEnd(9)} ${line}`).join('\n')];
 }
 
 /** Where the time of a decode step goes. */

@@ -3,16 +3,19 @@ import { chromeTrace } from '../bench/chrome-trace.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import path from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { benchmark } from '../bench/benchmark.js';
+import { benchmark, randomTokens, type BenchmarkOptions } from '../bench/benchmark.js';
 import { writeGguf } from '../model/gguf/writer.js';
 import { formatBenchReport, type BenchPlan, type BenchReport } from './bench-report.js';
 import { UsageError } from './errors.js';
 import { createLogger } from './logging.js';
+import { loadTokenizer } from './load-tokenizer.js';
 import { describeMachine, describeVersions, formatBytes } from './machine.js';
+import { describeDraft } from './drafts.js';
 import { openCluster, type Cluster } from './open-cluster.js';
 import { openLocal, type Local } from './open-local.js';
 import { openModel } from './open-model.js';
 import { addSettings, clusterSettings, settingsFrom } from './options.js';
+import { promptText, promptTokens } from './prompt.js';
 import type { Settings } from './settings.js';
 
 const examples = `
@@ -25,6 +28,7 @@ Examples:
 With --worker and --synthetic, start the workers with the same --synthetic and --type: nothing is sent then.`;
 
 interface BenchFlags {
+  readonly prompt?: string;
   readonly prefill: number;
   readonly decode: number;
   readonly repeat: number;
@@ -42,8 +46,9 @@ export function addBenchCommand(program: Command): void {
   const command = program
     .command('bench')
     .description('measure tokens per second, and where the time of every stage goes')
-    .option('--prefill <tokens>', 'tokens of the prompt', count, 128)
-    .option('--decode <tokens>', 'tokens to generate after it', count, 64)
+    .option('-p, --prompt <text>', 'a prompt to answer; without it, the tokens are random')
+    .option('--prefill <tokens>', 'tokens of the random prompt', count, 128)
+    .option('--decode <tokens>', 'most tokens to generate after it', count, 64)
     .option('--repeat <times>', 'measurements, after one that warms up', count, 3)
     .option('--conversations <count>', 'conversations that decode at once', count, 1)
     .option('--trace <file>', 'write a timeline of the measurements (Chrome trace format)')
@@ -65,19 +70,23 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
   const settings = settingsFrom(flags);
   if (flags.write !== undefined) return writeModel(settings, flags.write);
   const logger = createLogger(settings, 'warn');
-  const needed = flags.prefill + flags.decode;
+  await using opened = await openLocal(settings, logger);
+  const text = benchText(flags, opened);
+  const needed = text.prompt.length + flags.decode;
   const context = settings.context ?? Math.ceil(needed / contextStep) * contextStep;
   if (context < needed)
     throw new UsageError(`--context ${context} is too small for ${needed} tokens`);
-  await using local = await openLocal({ ...settings, context }, logger);
-  await using cluster = await openCluster(local, logger, flags.conversations);
+  const local = { ...opened, settings: { ...opened.settings, context } };
+  const recording: number[] = [];
+  const { conversations } = flags;
+  await using cluster = await openCluster(local, logger, { conversations, recording });
   const { coordinator } = cluster;
   const result = await benchmark(coordinator, {
-    prefillTokens: flags.prefill,
+    ...text,
     decodeTokens: flags.decode,
     repeat: flags.repeat,
-    conversations: flags.conversations,
-    vocabulary: local.sizes.vocabulary,
+    conversations,
+    recording,
     onMeasurement: (index) => {
       logger.info(index === 0 ? 'warming up' : `measurement ${index}`);
       if (index === 1 && flags.trace !== undefined) coordinator.startTrace();
@@ -88,9 +97,25 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
     machine: describeMachine(),
     versions: describeVersions(local.engine),
     plan: planOf(local, cluster),
+    ...(result.speculation ? { draft: describeDraft(local.settings) } : {}),
     ...result,
   };
   process.stdout.write(`${flags.json ? JSON.stringify(report) : formatBenchReport(report)}\n`);
+}
+
+/** What to read, and what ends the answer: random tokens of a model that nobody can talk to have no end. */
+function benchText(
+  { prompt, prefill }: BenchFlags,
+  { settings, source, sizes }: Local,
+): Pick<BenchmarkOptions, 'prompt' | 'isEnd'> {
+  if (prompt === undefined)
+    return { prompt: randomTokens(prefill, sizes.vocabulary), isEnd: () => false };
+  using tokenizer = loadTokenizer(settings);
+  const text = promptText({ messages: [{ role: 'user', content: prompt }] }, source);
+  const ends = new Set<number>();
+  for (let token = 0; token < tokenizer.size; token++)
+    if (tokenizer.isEndOfGeneration(token)) ends.add(token);
+  return { prompt: promptTokens(text, tokenizer), isEnd: (token) => ends.has(token) };
 }
 
 async function writeTrace(coordinator: Coordinator, file: string): Promise<void> {

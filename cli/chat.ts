@@ -7,7 +7,6 @@ import { HistoryFile } from './chat/history.js';
 import { LineReader } from './chat/line-reader.js';
 import { Transcript } from './chat/transcript.js';
 import { stateDirectory } from './directories.js';
-import { noteDraft } from './drafts.js';
 import { createLogger } from './logging.js';
 import { openCluster } from './open-cluster.js';
 import { addSettings, answerSettings, clusterSettings, settingsFrom } from './options.js';
@@ -36,7 +35,6 @@ export function addChatCommand(program: Command): void {
 async function chat(flags: Record<string, unknown>): Promise<void> {
   const settings = settingsFrom(flags);
   const logger = createLogger(settings, 'warn');
-  noteDraft(settings, logger);
   await using local = await openLocal(settings, logger);
   using tokenizer = loadTokenizer(settings);
   const template = new ChatTemplate(local.source);

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseDocument } from 'yaml';
 import { UsageError } from './errors.js';
+import type { Setting } from './setting-types.js';
 import {
   checkSettings,
   nameInFile,
@@ -24,8 +25,11 @@ export function readConfigFile(file: string): Settings {
     const name = settingNamed(key, origin);
     if (value === null)
       throw new UsageError(`${file}: ${key}: expected ${settings[name].expected}, not nothing`);
+    const { relocate }: Pick<Setting<unknown>, 'relocate'> = settings[name];
     values[name] =
-      settings[name].isPath && typeof value === 'string' ? resolvePath(value, file) : value;
+      relocate && typeof value === 'string'
+        ? relocate(value, (given) => resolvePath(given, file))
+        : value;
   }
   return checkSettings(values, origin);
 }

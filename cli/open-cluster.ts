@@ -4,6 +4,7 @@ import type { WorkerAddress } from '../coord/remote-worker.js';
 import { clusterSecret, passingSecret, type SharedSecret } from './cluster-secret.js';
 import { Closers } from './closers.js';
 import { cacheDirectory } from './directories.js';
+import { openSpeculation } from './drafts.js';
 import type { Local } from './open-local.js';
 import { LoadProgress } from './progress.js';
 import type { Settings } from './settings.js';
@@ -24,6 +25,14 @@ export interface Cluster extends AsyncDisposable {
   readonly kvType: NonNullable<Settings['kvType']>;
 }
 
+/** What a command needs beyond its settings. */
+export interface ClusterNeeds {
+  /** Conversations at once; default 1. */
+  readonly conversations?: number;
+  /** See `DraftNeeds`. */
+  readonly recording?: readonly number[];
+}
+
 /**
  * Starts workers if the settings say so, and has all stages loaded. What was begun is undone when something fails.
  * @throws EngineError, TransportError, CoordinatorError, SpawnError
@@ -31,7 +40,7 @@ export interface Cluster extends AsyncDisposable {
 export async function openCluster(
   local: Local,
   logger: Logger,
-  conversations = 1,
+  { conversations = 1, recording }: ClusterNeeds = {},
 ): Promise<Cluster> {
   const { settings, engine, source, sizes } = local;
   const closers = new Closers();
@@ -43,6 +52,9 @@ export async function openCluster(
       logger.warn(`the model was trained for ${sizes.contextLength} tokens, not for ${context}`);
     const codec = settings.codec ?? [defaultCodec];
     const kvType = settings.kvType ?? 'f16';
+    const cells = context * conversations;
+    const needs = { cells, ...(recording ? { recording } : {}) };
+    const speculation = await openSpeculation(local, needs, closers, logger);
     using progress = new LoadProgress();
     const coordinator = await Coordinator.open({
       source,
@@ -54,6 +66,7 @@ export async function openCluster(
       kvType,
       codec: codec.length === 1 ? (codec[0] ?? defaultCodec) : codec,
       chunkTokens: settings.chunk ?? defaultChunk,
+      ...(speculation ? { speculation } : {}),
       cacheDirectory: settings.cacheDir ?? cacheDirectory(),
       softwareVersion: version,
       ...(shared ? { secret: shared.secret } : {}),

@@ -25,12 +25,13 @@ export const clusterSettings: readonly SettingName[] = [
   'secretFile',
   'insecure',
   'cacheDir',
+  'draft',
+  'speculate',
   'logLevel',
 ];
 
 /** Settings of an answer; `chat` and `run` share them. */
 export const answerSettings: readonly SettingName[] = [
-  'draft',
   'maxTokens',
   'temperature',
   'topK',

@@ -1,16 +1,17 @@
 import type { Command } from 'commander';
+import type { Coordinator } from '../coord/coordinator.js';
 import type { GenerationSummary } from '../coord/conversation.js';
 import type { StageStats } from '../coord/stage-stats.js';
 import { answerPrompt, type Answer } from './answer.js';
 import { interruptible } from './interrupt.js';
 import { createLogger } from './logging.js';
-import { noteDraft } from './drafts.js';
 import { openCluster } from './open-cluster.js';
 import { openLocal } from './open-local.js';
 import { addSettings, answerSettings, clusterSettings, settingsFrom } from './options.js';
 import { promptText, promptTokens, readPrompt, type PromptFlags } from './prompt.js';
 import { loadTokenizer } from './load-tokenizer.js';
 import { greedyDefaults, samplingFrom } from './sampling.js';
+import { describeSpeculation, type SpeculationReport } from './speculation-report.js';
 import { describeSummary } from './summary.js';
 
 const examples = `
@@ -19,7 +20,8 @@ Examples:
   daisychain run -m model.gguf --layers 13,3 --spawn -p - < question.txt
   daisychain run -m model.gguf --worker mac-two:7070 --messages chat.json --json
 
---json prints one object: {text, tokens, promptTokens, finishReason, ttftMs, tokPerSec, prefillTokPerSec, stages}.`;
+--json prints one object: {text, tokens, promptTokens, finishReason, ttftMs, tokPerSec, prefillTokPerSec,
+speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps}, stages}.`;
 
 const defaultMaxTokens = 512;
 
@@ -40,6 +42,7 @@ export interface RunReport {
   readonly ttftMs: number;
   readonly tokPerSec: number;
   readonly prefillTokPerSec: number;
+  readonly speculation: SpeculationReport;
   readonly stages: readonly Pick<StageStats, 'layers' | 'computeMs' | 'idleShare'>[];
 }
 
@@ -61,7 +64,6 @@ async function run(flags: RunFlags & Record<string, unknown>): Promise<void> {
   const settings = settingsFrom(flags);
   const logger = createLogger(settings, 'warn');
   const prompt = await readPrompt(flags, settings.system);
-  noteDraft(settings, logger);
   await using local = await openLocal(settings, logger);
   using tokenizer = loadTokenizer(settings);
   const tokens = promptTokens(promptText(prompt, local.source), tokenizer);
@@ -88,12 +90,16 @@ async function run(flags: RunFlags & Record<string, unknown>): Promise<void> {
   ).finally(() => shown && process.stdout.write('\n'));
   if (answer.summary.finishReason === 'cancelled') process.exitCode = interruptedCode;
   if (flags.json)
-    process.stdout.write(`${JSON.stringify(report(answer, await coordinator.stats()))}\n`);
+    process.stdout.write(`${JSON.stringify(await report(answer, coordinator))}\n`);
   else if (process.stderr.isTTY) process.stderr.write(`${describeSummary(answer.summary)}\n`);
 }
 
-function report({ text, tokens, summary }: Answer, stages: readonly StageStats[]): RunReport {
+async function report(
+  { text, tokens, summary }: Answer,
+  coordinator: Coordinator,
+): Promise<RunReport> {
   const { promptTokens, finishReason, ttftMs, tokPerSec, prefillTokPerSec } = summary;
+  const stages = await coordinator.stats();
   return {
     text,
     tokens,
@@ -102,6 +108,7 @@ function report({ text, tokens, summary }: Answer, stages: readonly StageStats[]
     ttftMs,
     tokPerSec,
     prefillTokPerSec,
+    speculation: describeSpeculation(coordinator.speculation?.stats),
     stages: stages.map(({ layers, computeMs, idleShare }) => ({ layers, computeMs, idleShare })),
   };
 }

@@ -9,8 +9,8 @@ export interface Setting<Value> {
   /** Completes the sentence "expected …". */
   readonly expected: string;
   readonly schema: z.ZodType<Value>;
-  /** Whether it is a path, which a config file gives relative to itself. */
-  readonly isPath: boolean;
+  /** For values with a path in them, which a config file gives relative to itself: makes it absolute. */
+  readonly relocate?: (value: string, resolve: (path: string) => string) => string;
 }
 
 type Told = Pick<Setting<unknown>, 'flag' | 'help'>;
@@ -19,31 +19,45 @@ type Told = Pick<Setting<unknown>, 'flag' | 'help'>;
 export const defaultPort = 7070;
 
 export function text(told: Told): Setting<string> {
-  return { ...told, expected: 'text', schema: z.string(), isPath: false };
+  return { ...told, expected: 'text', schema: z.string() };
 }
 
 export function path(told: Told): Setting<string> {
-  return { ...told, expected: 'a path', schema: z.string().min(1), isPath: true };
+  return { ...told, expected: 'a path', schema: z.string().min(1), relocate: (value, resolve) => resolve(value) };
+}
+
+/** `ngram`, `oracle:0.8`, a path, or `ngram+` and a path. */
+export function draft(told: Told): Setting<string> {
+  const repetition = 'ngram+';
+  return {
+    ...path(told),
+    expected: 'a path, ngram, ngram+ and a path, or oracle:SHARE',
+    relocate: (value, resolve) => {
+      if (value === 'ngram' || value.startsWith('oracle:')) return value;
+      const isCombined = value.startsWith(repetition);
+      return isCombined ? repetition + resolve(value.slice(repetition.length)) : resolve(value);
+    },
+  };
 }
 
 export function toggle(told: Told): Setting<boolean> {
-  return { ...told, expected: 'true or false', schema: z.boolean(), isPath: false };
+  return { ...told, expected: 'true or false', schema: z.boolean() };
 }
 
 export function wholeNumber(told: Told, from: number, to: number): Setting<number> {
   const expected =
     to === Infinity ? `a whole number of ${from} or more` : `a whole number from ${from} to ${to}`;
-  return { ...told, expected, schema: fromText(z.int().min(from).max(to)), isPath: false };
+  return { ...told, expected, schema: fromText(z.int().min(from).max(to)) };
 }
 
 export function share(told: Told): Setting<number> {
   const schema = fromText(z.number().min(0).max(1));
-  return { ...told, expected: 'a number from 0 to 1', schema, isPath: false };
+  return { ...told, expected: 'a number from 0 to 1', schema };
 }
 
 export function numberBetween(told: Told, from: number, to: number): Setting<number> {
   const schema = fromText(z.number().min(from).max(to));
-  return { ...told, expected: `a number from ${from} to ${to}`, schema, isPath: false };
+  return { ...told, expected: `a number from ${from} to ${to}`, schema };
 }
 
 export function oneOf<Name extends string>(told: Told, names: readonly Name[]): Setting<Name> {
@@ -51,7 +65,6 @@ export function oneOf<Name extends string>(told: Told, names: readonly Name[]): 
     ...told,
     expected: `one of ${names.join(', ')}`,
     schema: z.enum(names as readonly [Name, ...Name[]]),
-    isPath: false,
   };
 }
 
@@ -65,7 +78,6 @@ export function someOf<Name extends string>(told: Told, names: readonly Name[]):
     ...told,
     expected: `one of ${names.join(', ')}, or one for each link`,
     schema,
-    isPath: false,
   };
 }
 
@@ -75,7 +87,7 @@ export function layerCounts(told: Told): Setting<number[]> {
     (value) => (typeof value === 'string' ? value.split(',') : [value].flat()),
     z.array(fromText(z.int().min(0).max(10_000))).min(1),
   );
-  return { ...told, expected: 'layer counts like 13,3', schema, isPath: false };
+  return { ...told, expected: 'layer counts like 13,3', schema };
 }
 
 export function addresses(told: Told): Setting<WorkerAddress[]> {
@@ -89,7 +101,6 @@ export function addresses(told: Told): Setting<WorkerAddress[]> {
     ...told,
     expected: 'HOST:PORT, like 192.168.1.7:7070 or [fe80::7]:7070',
     schema: z.preprocess((value) => [value].flat(), z.array(address).min(1)),
-    isPath: false,
   };
 }
 

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { syntheticShapes, syntheticTypes } from '../model/synthetic.js';
 import { deviceKinds, kvTypes } from '../engine/engine.js';
 import { codecNames } from '../transport/codecs/codecs.js';
+import { speculationModes } from '../speculative/schedule.js';
 import { UsageError } from './errors.js';
 import { nearest } from './nearest.js';
 import * as type from './setting-types.js';
@@ -11,7 +12,17 @@ export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] a
 /** All settings. A config file names them as the long flags do, without the dashes. */
 export const settings = {
   model: type.path({ flag: '-m, --model <file>', help: 'model file (GGUF)' }),
-  draft: type.path({ flag: '--draft <file>', help: 'small model for speculative decoding' }),
+  draft: type.draft({
+    flag: '--draft <what>',
+    help: 'guess tokens ahead with a small model (its file), with ngram (what the text repeats), or both: ngram+FILE',
+  }),
+  speculate: type.oneOf(
+    {
+      flag: '--speculate <mode>',
+      help: 'how guesses are used: off, sync, pipelined, or auto, which measures and picks (default: auto with --draft)',
+    },
+    speculationModes,
+  ),
   synthetic: type.oneOf(
     { flag: '--synthetic <shape>', help: 'random weights of a shape instead of a model file' },
     Object.keys(syntheticShapes),

@@ -24,6 +24,11 @@ export class CellMap {
     }));
   }
 
+  /** The cells of the first conversation. */
+  get firstRange(): CellRange {
+    return { start: 0, length: this.perConversation };
+  }
+
   /** Cells on every stage. */
   get cells(): number {
     return this.perConversation * this.conversations;

@@ -3,6 +3,7 @@ import type { CellMap, CellRange } from './cells.js';
 import { chunkSize, type StepCostEstimate } from './chunk-size.js';
 import { CoordinatorError } from './errors.js';
 import type { Pipeline } from './pipeline.js';
+import { giveUpDrafts, SpeculativeDecoder, type Speculation } from './speculative-decoder.js';
 import { causalBatch } from './step-builder.js';
 
 export interface GenerateOptions {
@@ -10,6 +11,8 @@ export interface GenerateOptions {
   readonly maxTokens: number;
   /** Whether a token ends the answer. */
   readonly isEnd: (token: number) => boolean;
+  /** Whether drafts are used, where there are any; default true. */
+  readonly speculate?: boolean;
   /** Stops the answer; what was computed stays in the cells. */
   readonly signal?: AbortSignal;
 }
@@ -29,23 +32,33 @@ export interface GenerationSummary {
   readonly prefillTokPerSec: number;
 }
 
+/** What a conversation works with. */
+export interface ConversationParts {
+  readonly pipeline: Pipeline;
+  readonly cellMap: CellMap;
+  /** Most tokens in a step. */
+  readonly chunkTokens: number;
+  /** Stages with layers. */
+  readonly stages: number;
+  readonly stepCost: StepCostEstimate;
+  /** How the conversation with these cells speculates; without it, one token is decoded at a time. */
+  readonly speculation?: (range: CellRange) => Speculation;
+}
+
 /** Steps of a prompt that may be under way at once, for each stage. */
 const chunksInFlightPerStage = 2;
 
 /** One sequence of tokens and its KV cells. Generations of one conversation follow each other. */
 export class Conversation {
   readonly #range: CellRange;
+  readonly #speculation: Speculation | undefined;
   /** Tokens whose keys and values are in the cells: token i in cell start + i. */
   #held: number[] = [];
 
-  constructor(
-    private readonly pipeline: Pipeline,
-    private readonly cellMap: CellMap,
-    private readonly chunkTokens: number,
-    private readonly stages: number,
-    private readonly stepCost: StepCostEstimate,
-  ) {
-    this.#range = cellMap.allocate();
+  /** @throws CoordinatorError 'context' when no cells are free */
+  constructor(private readonly parts: ConversationParts) {
+    this.#range = parts.cellMap.allocate();
+    this.#speculation = parts.speculation?.(this.#range);
   }
 
   /** Tokens held in cells. */
@@ -61,7 +74,7 @@ export class Conversation {
   /** Gives the cells back. */
   close(): void {
     this.reset();
-    this.cellMap.release(this.#range);
+    this.parts.cellMap.release(this.#range);
   }
 
   /**
@@ -80,15 +93,15 @@ export class Conversation {
     this.#held.length = reusedTokens;
     const summary = new Summary(prompt.length, reusedTokens, begin);
     try {
-      let token = await this.#prefill(prompt, options);
-      for (;;) {
+      if (options.speculate ?? true) this.#prepareDrafts(prompt);
+      const first = await this.#prefill(prompt, options);
+      for await (const token of this.#decode(first, options)) {
         summary.count();
         yield token;
         if (options.isEnd(token)) return summary.finish('stop');
         if (summary.outputTokens >= options.maxTokens) return summary.finish('length');
-        if (this.#held.length >= this.#range.length) return summary.finish('context');
-        token = await this.#decode(token, options);
       }
+      return summary.finish(options.signal?.aborted ? 'cancelled' : 'context');
     } catch (error) {
       if (error instanceof CoordinatorError && error.code === 'cancelled')
         return summary.finish('cancelled');
@@ -108,24 +121,24 @@ export class Conversation {
   /** Sends the missing part of the prompt in chunks that follow each other through the stages; gives the next token. */
   async #prefill(prompt: Int32Array, { sampling, signal }: GenerateOptions): Promise<number> {
     const inFlight: { id: number; tokens: Promise<Int32Array> }[] = [];
-    const stop = () => this.pipeline.cancel(inFlight.map(({ id }) => id));
+    const stop = () => this.parts.pipeline.cancel(inFlight.map(({ id }) => id));
     signal?.addEventListener('abort', stop);
     try {
       let sent = this.#held.length;
       const chunk = chunkSize(
         prompt.length - sent,
-        this.stages,
-        this.stepCost.cost,
-        this.chunkTokens,
+        this.parts.stages,
+        this.parts.stepCost.cost,
+        this.parts.chunkTokens,
       );
       let chosen: Int32Array = new Int32Array(0);
       while (sent < prompt.length || inFlight.length > 0) {
         signal?.throwIfAborted();
-        if (sent < prompt.length && inFlight.length < chunksInFlightPerStage * this.stages) {
+        if (sent < prompt.length && inFlight.length < chunksInFlightPerStage * this.parts.stages) {
           const count = Math.min(chunk, prompt.length - sent);
           const last = sent + count === prompt.length;
           const outputs = last ? Int32Array.of(count - 1) : new Int32Array(0);
-          const step = this.pipeline.submit(
+          const step = this.parts.pipeline.submit(
             causalBatch(prompt, sent, count, this.#range, outputs, sampling),
           );
           step.tokens.catch(() => undefined);
@@ -147,14 +160,57 @@ export class Conversation {
     }
   }
 
-  async #decode(token: number, { sampling, signal }: GenerateOptions): Promise<number> {
+  /** @yields the first token, then those that follow it until the cells are full */
+  async *#decode(first: number, options: GenerateOptions): AsyncGenerator<number, void> {
+    yield first;
+    if (this.#speculation && (options.speculate ?? true))
+      return yield* this.#decodeSpeculatively(first, options);
+    let token = first;
+    while (this.#held.length < this.#range.length) {
+      token = await this.#decodeNext(token, options);
+      yield token;
+    }
+  }
+
+  async *#decodeSpeculatively(
+    first: number,
+    { sampling, maxTokens, isEnd, signal }: GenerateOptions,
+  ): AsyncGenerator<number, void> {
+    const { pipeline, chunkTokens } = this.parts;
+    const decoder = new SpeculativeDecoder(
+      pipeline,
+      this.#range,
+      this.#speculation as Speculation,
+      [...this.#held, first],
+      {
+        sampling,
+        maxTokens: maxTokens - 1,
+        isEnd,
+        maxStepTokens: chunkTokens,
+        ...(signal ? { signal } : {}),
+      },
+    );
+    try {
+      yield* decoder.decode();
+    } finally {
+      this.#held = [...decoder.held];
+    }
+  }
+
+  /** The draft model reads the prompt while the stages do. */
+  #prepareDrafts(prompt: Int32Array): void {
+    const speculation = this.#speculation;
+    speculation?.drafts?.prepare?.([...prompt]).catch((error: Error) => giveUpDrafts(speculation, error));
+  }
+
+  async #decodeNext(token: number, { sampling, signal }: GenerateOptions): Promise<number> {
     if (signal?.aborted) throw cancelled();
     const held = this.#held;
     held.push(token);
-    const { id, tokens } = this.pipeline.submit(
+    const { id, tokens } = this.parts.pipeline.submit(
       causalBatch(held, held.length - 1, 1, this.#range, firstRow, sampling),
     );
-    const stop = () => this.pipeline.cancel([id]);
+    const stop = () => this.parts.pipeline.cancel([id]);
     signal?.addEventListener('abort', stop);
     try {
       const [next] = await tokens;

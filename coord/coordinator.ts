@@ -20,6 +20,7 @@ import { CoordinatorError } from './errors.js';
 import { Pipeline } from './pipeline.js';
 import { checkMemory, splitLayers, type Plan } from './plan.js';
 import type { RemoteWorker } from './remote-worker.js';
+import { Speculator, type SpeculationOptions } from './speculator.js';
 import { stageStats, type StageStats } from './stage-stats.js';
 import { TensorHashes } from './tensor-hashes.js';
 import {
@@ -44,6 +45,8 @@ export interface CoordinatorOptions extends ConnectOptions {
   readonly codec: CodecName | readonly CodecName[];
   /** Most tokens in one step of a prompt; longer prompts are cut smaller where that is faster. */
   readonly chunkTokens: number;
+  /** Drafts tokens, so that several can be in the pipeline at once. */
+  readonly speculation?: SpeculationOptions;
   /** Where hashes of tensors are kept. */
   readonly cacheDirectory: string;
   readonly logger: Logger;
@@ -66,6 +69,7 @@ export class Coordinator implements AsyncDisposable {
   #statsSince = performance.now();
   readonly #stepCost = new StepCostEstimate();
   readonly #tracer = new Tracer();
+  #speculator: Speculator | undefined;
 
   private constructor(
     private readonly options: CoordinatorOptions,
@@ -112,6 +116,7 @@ export class Coordinator implements AsyncDisposable {
       checkMemory(coordinator.plan, candidates);
       try {
         await coordinator.#load();
+        await coordinator.#prepareSpeculation();
       } catch (error) {
         await coordinator.close();
         throw error;
@@ -125,9 +130,15 @@ export class Coordinator implements AsyncDisposable {
 
   /** Begins a conversation. @throws CoordinatorError 'context' when all are taken */
   conversation(): Conversation {
-    const { chunkTokens } = this.options;
-    const stages = this.shards.filter((shard) => !isEmpty(shard)).length;
-    return new Conversation(this.#pipeline, this.#cellMap, chunkTokens, stages, this.#stepCost);
+    const speculator = this.#speculator;
+    return new Conversation({
+      pipeline: this.#pipeline,
+      cellMap: this.#cellMap,
+      chunkTokens: this.options.chunkTokens,
+      stages: this.shards.filter((shard) => !isEmpty(shard)).length,
+      stepCost: this.#stepCost,
+      ...(speculator ? { speculation: (range) => speculator.for(range) } : {}),
+    });
   }
 
   /**
@@ -137,6 +148,11 @@ export class Coordinator implements AsyncDisposable {
    */
   step(batch: Batch): Promise<Int32Array> {
     return this.#pipeline.submit(batch).tokens;
+  }
+
+  /** What became of drafts; undefined without speculation. */
+  get speculation(): Speculator | undefined {
+    return this.#speculator;
   }
 
   /** Begins to keep what every stage does with every step. */
@@ -221,6 +237,14 @@ export class Coordinator implements AsyncDisposable {
     const results = await Promise.allSettled([this.#loadOwnStage(), ...loads]);
     for (const result of results) if (result.status === 'rejected') throw result.reason;
     await this.#connectNext();
+  }
+
+  async #prepareSpeculation(): Promise<void> {
+    const { speculation, chunkTokens, logger } = this.options;
+    if (!speculation) return;
+    const measured = { pipeline: this.#pipeline, stats: () => this.stats({ reset: true }) };
+    const cells = this.#cellMap.firstRange;
+    this.#speculator = await Speculator.open(speculation, measured, cells, chunkTokens, logger);
   }
 
   async #loadOwnStage(): Promise<void> {

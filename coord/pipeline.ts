@@ -24,16 +24,17 @@ export class Pipeline {
 
   /**
    * Sends one step through all stages.
+   * @param follows id of the step whose last choice the batch's first token guesses; 0 when it guesses nothing
    * @returns its id, and the chosen token for every output row
    * The promise rejects with CoordinatorError 'step', 'cancelled' or 'worker-lost'.
    */
-  submit(batch: Batch): { id: number; tokens: Promise<Int32Array> } {
+  submit(batch: Batch, follows = 0): { id: number; tokens: Promise<Int32Array> } {
     const id = this.#nextId;
     this.#nextId = id === 0xffff_ffff ? 1 : id + 1;
     const tokens = new Promise<Int32Array>((resolve, reject) => {
       if (this.#broken) return reject(this.#broken);
       this.#inFlight.set(id, { resolve, reject });
-      void this.#enter({ ...batch, id });
+      void this.#enter({ ...batch, id, follows });
     });
     return { id, tokens };
   }
@@ -44,6 +45,11 @@ export class Pipeline {
     } catch (error) {
       this.failed(step.id, error as Error);
     }
+  }
+
+  /** Steps on their way. */
+  get inFlight(): number {
+    return this.#inFlight.size;
   }
 
   /** Drops steps everywhere; their promises reject with CoordinatorError 'cancelled'. */

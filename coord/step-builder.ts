@@ -1,8 +1,6 @@
+import { penaltyReach } from '../engine/batch.js';
 import type { Batch, Sampling } from '../engine/engine.js';
 import { windowLength, type CellRange } from './cells.js';
-
-/** How many tokens back the repetition penalty looks. */
-const penaltyReach = 64;
 
 /**
  * The batch that continues a text: token i of it stands at position `first + i`, in the cell of the same index within

@@ -39,8 +39,14 @@ function demand(condition: boolean, what: string): void {
   if (!condition) throw new EngineError(`the step makes no sense on this stage: ${what}`);
 }
 
-/** [n] the tokens that the repetition penalty looks at for row `row`: those before the batch, then the batch's own. */
+/** How many tokens back the repetition penalty looks. */
+export const penaltyReach = 64;
+
+/**
+ * The tokens that the repetition penalty looks at for row `row`: as many wherever the batch begins, so that a text does
+ * not depend on how it was cut into steps.
+ */
 export function recentTokens(batch: Batch, row: number): number[] {
   if (batch.sampling.repetitionPenalty === 1) return [];
-  return [...batch.recentTokens, ...batch.tokens.subarray(0, row + 1)];
+  return [...batch.recentTokens, ...batch.tokens.subarray(0, row + 1)].slice(-penaltyReach);
 }

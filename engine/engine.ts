@@ -57,7 +57,7 @@ export interface Batch {
   /** Rows (indices into `tokens`, ascending) for which the head chooses the next token. */
   readonly outputs: Int32Array;
   readonly sampling: Sampling;
-  /** Tokens before this batch that the repetition penalty looks at; empty when it is off. */
+  /** Tokens before this batch that the repetition penalty may look at; empty when it is off. */
   readonly recentTokens: Int32Array;
 }
 
@@ -99,6 +99,8 @@ export interface Stage {
    * For measuring quality; logits never travel on a link.
    */
   logits(batch: Batch, hidden: Float32Array): Promise<Float32Array>;
+  /** Gives up the batch that is being computed, where that is possible: its promise then rejects with EngineError. */
+  abort?(): void;
   dispose(): void;
 }
 

@@ -1,8 +1,11 @@
 import type { Batch, Stage } from './engine.js';
+import { Refutations } from './refutations.js';
 
 /** A batch with the id that the coordinator gave it. */
 export interface StageStep extends Batch {
   readonly id: number;
+  /** The step whose last choice this step's first token guesses; 0 when it guesses nothing. */
+  readonly follows: number;
 }
 
 /** What becomes of a step. Each may return a promise: the next step is computed when it resolves. */
@@ -25,6 +28,9 @@ export interface RunnerStats {
   readonly waitMs: number;
 }
 
+/** Cancelled steps that may still be on their way to a stage. */
+const rememberedCancels = 256;
+
 interface Waiting {
   readonly step: StageStep;
   readonly hidden: Float32Array;
@@ -38,9 +44,12 @@ interface Waiting {
 export class StageRunner {
   readonly #queue: Waiting[] = [];
   readonly #cancelled = new Set<number>();
+  readonly #refutations = new Refutations();
   readonly #output: Float32Array;
   #wake: (() => void) | undefined;
   #stopped = false;
+  /** Id of the step that is being computed. */
+  #computing: number | undefined;
   #stats = { steps: 0, computeMs: 0, waitMs: 0 };
   #waitingSince: number | undefined;
   readonly #finished: Promise<void>;
@@ -64,10 +73,15 @@ export class StageRunner {
     this.#wake?.();
   }
 
-  /** Steps that have not begun are dropped without a result. */
+  /** Steps that are not done, or have not even arrived, are dropped without a result. */
   cancel(ids: Iterable<number>): void {
-    const waiting = new Set(this.#queue.map(({ step }) => step.id));
-    for (const id of ids) if (waiting.has(id)) this.#cancelled.add(id);
+    for (const id of ids) this.#cancelled.add(id);
+    if (this.#computing !== undefined && this.#cancelled.has(this.#computing)) this.stage.abort?.();
+    // Among them are steps that are computed already, which nobody will ask for again.
+    for (const id of this.#cancelled) {
+      if (this.#cancelled.size <= rememberedCancels) return;
+      this.#cancelled.delete(id);
+    }
   }
 
   get stats(): RunnerStats {
@@ -92,11 +106,18 @@ export class StageRunner {
       const next = await this.#take();
       if (!next) return;
       try {
-        if (!this.#cancelled.delete(next.step.id)) await this.#compute(next);
+        if (!this.#isDropped(next.step)) await this.#compute(next);
       } finally {
         next.release();
       }
     }
+  }
+
+  /** Whether a step was cancelled, or the last stage's own choices have shown that it is for nothing. */
+  #isDropped(step: StageStep): boolean {
+    const dropped = this.#cancelled.delete(step.id) || this.#refutations.refutes(step);
+    if (dropped) this.#refutations.dropped(step.id);
+    return dropped;
   }
 
   async #take(): Promise<Waiting | undefined> {
@@ -112,19 +133,25 @@ export class StageRunner {
   async #compute({ step, hidden }: Waiting): Promise<void> {
     try {
       const begin = performance.now();
-      const tokens = await this.stage.forward(step, hidden, this.#output);
+      this.#computing = step.id;
+      const tokens = await this.stage.forward(step, hidden, this.#output).finally(() => {
+        this.#computing = undefined;
+      });
       const computed = performance.now();
+      this.#stats.steps++;
+      this.#stats.computeMs += computed - begin;
       this.outputs.onComputed?.(step, computed - begin);
-      if (this.stage.shard.head) await this.outputs.finish(step, tokens);
-      else
+      if (this.#isDropped(step)) return;
+      if (this.stage.shard.head) {
+        this.#refutations.computed(step, tokens);
+        await this.outputs.finish(step, tokens);
+      } else
         await this.outputs.forward(
           step,
           this.#output.subarray(0, step.tokens.length * this.stage.hiddenSize),
         );
-      this.#stats.steps++;
-      this.#stats.computeMs += computed - begin;
     } catch (error) {
-      this.outputs.fail(step, error as Error);
+      if (!this.#isDropped(step)) this.outputs.fail(step, error as Error);
     }
   }
 }

@@ -56,6 +56,7 @@ export interface Messages {
     outputs: Uint8Array;
     recentTokens: Uint8Array;
     receipt: boolean;
+    follows: number;
     sampling: {
       temperature: number;
       topK: number;

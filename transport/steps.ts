@@ -5,6 +5,8 @@ import type { Messages } from './messages.js';
 /** A step as it travels: a batch of one sequence with the id that the coordinator gave it. */
 export interface Step {
   readonly id: number;
+  /** The step whose last choice this step's first token guesses; 0 when it guesses nothing. */
+  readonly follows: number;
   readonly tokens: Int32Array;
   readonly positions: Int32Array;
   readonly cells: Int32Array;
@@ -42,6 +44,7 @@ export function fromBytes(bytes: ArrayLike<number>): Int32Array {
 export function stepMessage(step: Step, receipt: boolean): Messages['step'] {
   return {
     id: step.id,
+    follows: step.follows,
     tokens: toBytes(step.tokens),
     positions: toBytes(step.positions),
     cells: toBytes(step.cells),
@@ -60,6 +63,7 @@ export function stepMessage(step: Step, receipt: boolean): Messages['step'] {
 export function readStep(message: Messages['step']): Step {
   return {
     id: message.id,
+    follows: message.follows,
     tokens: fromBytes(message.tokens),
     positions: fromBytes(message.positions),
     cells: fromBytes(message.cells),

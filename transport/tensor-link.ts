@@ -7,10 +7,10 @@ import type { Tracer } from './tracer.js';
 import { readStep, stepMessage, type Step } from './steps.js';
 
 /**
- * Steps that may be under way on a link before the receiver has computed the first: one that is computed, and two
- * that follow it, so that receiving, computing and sending overlap while memory stays bounded.
+ * Steps that may be under way on a link before the receiver has computed the first: as many as speculation has in
+ * flight, so that receiving, computing and sending overlap over long links too while memory stays bounded.
  */
-export const linkWindow = 4;
+export const linkWindow = 8;
 
 /** Sends steps to the next stage. Encoding happens at once; the caller's hidden states are free when `send` returns. */
 export class TensorSender {

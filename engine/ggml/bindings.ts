@@ -183,6 +183,9 @@ export function bindGgml(variant: LibraryVariant) {
       'void* ggml_backend_reg_get_proc_address(void*, const char*)',
     ),
 
+    /** Address of `bool ggml_is_empty(const struct ggml_tensor*)`. */
+    isEmpty: libraries.ggmlBase.symbol('ggml_is_empty') as Pointer,
+
     bufferTypeName: base<(bufferType: Pointer) => string>(
       'const char* ggml_backend_buft_name(void*)',
     ),

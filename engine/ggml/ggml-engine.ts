@@ -6,6 +6,7 @@ import { estimateStageMemory } from '../memory.js';
 import { bindGgml } from './bindings.js';
 import { chooseDevice, cpuDevice, listDevices } from './devices.js';
 import { GgmlStage, type GgmlContext } from './ggml-stage.js';
+import { Turns } from './turns.js';
 
 /** What to compute on. */
 export interface GgmlEngineOptions {
@@ -26,6 +27,7 @@ export function openGgmlEngine(options: GgmlEngineOptions): Engine {
     device: chooseDevice(devices, options.device),
     cpu: cpuDevice(devices),
     threads: options.threads ?? os.availableParallelism(),
+    turns: new Turns(),
   };
   return new GgmlEngine(context, devices);
 }

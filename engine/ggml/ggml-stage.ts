@@ -16,10 +16,14 @@ import { EmbeddingGraph } from './embedding-graph.js';
 import { GraphCache } from './graph-cache.js';
 import { KvCache } from './kv-cache.js';
 import type { HeadOutput, StageParts, StepGraph } from './step-graph.js';
+import type { Turns } from './turns.js';
 import { Weights } from './weights.js';
 
 /** Embedding graphs to keep: decoding uses one size, verification and prefill a few. */
 const embeddingGraphs = 16;
+
+/** Steps that take less than this are computed on the event loop's thread. */
+const instantMs = 0.1;
 
 /** Output rows that scratch memory is reserved for; more are possible and make it grow. */
 const reservedOutputs = 16;
@@ -30,6 +34,7 @@ export interface GgmlContext {
   readonly device: GgmlDevice;
   readonly cpu: GgmlDevice;
   readonly threads: number;
+  readonly turns: Turns;
 }
 
 /** A shard loaded into ggml buffers. */
@@ -117,6 +122,10 @@ export class GgmlStage implements Stage {
     return logits;
   }
 
+  abort(): void {
+    this.#backend.abort();
+  }
+
   dispose(): void {
     this.#disposeGraphs();
     this.parts.weights[Symbol.dispose]();
@@ -133,8 +142,16 @@ export class GgmlStage implements Stage {
       head,
     });
     graph.setInputs(batch, this.shard.embedding ? this.#embed(batch) : this.#rows(hidden, batch));
-    await this.#backend.compute(graph.graph);
+    await this.context.turns.take(() => this.#run(graph));
     return graph;
+  }
+
+  /** What is computed sooner than another thread would be awake is computed here. */
+  async #run(graph: StepGraph): Promise<void> {
+    const begin = performance.now();
+    if (graph.computeMs < instantMs) this.#backend.computeNow(graph.graph);
+    else await this.#backend.compute(graph.graph);
+    graph.computeMs = performance.now() - begin;
   }
 
   #embed(batch: Batch): Float32Array {

@@ -39,6 +39,8 @@ const f16NegativeInfinity = 0xfc00;
 /** One step of a stage as a ggml graph: built once per shape, computed many times. */
 export class StepGraph implements Disposable {
   readonly graph: Pointer;
+  /** Milliseconds that computing it took the last time. */
+  computeMs = Infinity;
   readonly #context: Pointer;
   readonly #hidden: Pointer;
   readonly #positions: Pointer;

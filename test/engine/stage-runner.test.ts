@@ -36,6 +36,7 @@ function step(id: number): StageStep {
   const one = Int32Array.of(0);
   return {
     id,
+    follows: 0,
     tokens: Int32Array.of(id),
     positions: one,
     cells: one,

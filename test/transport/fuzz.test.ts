@@ -15,6 +15,7 @@ function validFrames(): Buffer[] {
   const ids = Int32Array.from({ length: 5 }, (_, i) => i);
   const step = {
     id: 7,
+    follows: 0,
     tokens: ids,
     positions: ids,
     cells: ids,

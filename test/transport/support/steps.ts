@@ -5,6 +5,7 @@ export function stepOf(count: number, id = 1): Step {
   const indices = Int32Array.from({ length: count }, (_, i) => i);
   return {
     id,
+    follows: 0,
     tokens: indices.map((i) => 1000 + i + id),
     positions: indices,
     cells: indices,

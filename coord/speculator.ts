@@ -1,0 +1,93 @@
+import type { Logger } from 'pino';
+import type { DraftSource } from '../speculative/draft-source.js';
+import { SpeculationPlanner, stepSizes } from '../speculative/planner.js';
+import type { Schedule, SpeculationChoice, SpeculationMode } from '../speculative/schedule.js';
+import { measureCosts, type Measured } from './calibration.js';
+import type { CellRange } from './cells.js';
+import type { Speculation, SpeculationCounts } from './speculative-decoder.js';
+
+/** How to speculate. */
+export interface SpeculationOptions {
+  readonly choice: SpeculationChoice;
+  /** The drafts of the conversation that has these cells. */
+  readonly drafts: (range: CellRange) => DraftSource;
+  /** Milliseconds that a draft takes when nothing else is computed. */
+  readonly draftMs: number;
+  /** Instead of the one that is predicted to be fastest. */
+  readonly schedule?: Schedule;
+}
+
+/** What became of drafts. */
+export interface SpeculationStats extends Readonly<SpeculationCounts> {
+  /** What is being done now. */
+  readonly mode: SpeculationMode;
+  /** Share of the judged drafts that were right, 0 to 1. */
+  readonly acceptanceRate: number;
+  /** Tokens per second against decoding without drafts, as the cost model has it. */
+  readonly promisedSpeedup: number;
+}
+
+/** A coordinator's speculation: what its conversations share. */
+export class Speculator {
+  #counts: SpeculationCounts = noCounts();
+
+  private constructor(
+    private readonly options: SpeculationOptions,
+    private readonly planner: SpeculationPlanner,
+    private readonly logger: Logger,
+  ) {}
+
+  /**
+   * Measures the pipeline, unless it does not matter.
+   * @param range cells that nobody uses yet
+   * @throws CoordinatorError 'worker-lost', 'step'
+   */
+  static async open(
+    options: SpeculationOptions,
+    measured: Measured,
+    range: CellRange,
+    maxStepTokens: number,
+    logger: Logger,
+  ): Promise<Speculator> {
+    const { choice, schedule, draftMs } = options;
+    const most = Math.min(maxStepTokens, range.length);
+    const sizes = stepSizes.filter((size) => size <= most);
+    const isMeasured = !schedule && choice !== 'off';
+    const costs = await measureCosts(measured, range, isMeasured ? sizes : []);
+    const planner = new SpeculationPlanner(choice, { ...costs, draftMs }, schedule);
+    return new Speculator(options, planner, logger);
+  }
+
+  /** For the conversation that has these cells. */
+  for(range: CellRange): Speculation {
+    const counts = () => this.#counts;
+    return {
+      planner: this.planner,
+      drafts: this.options.drafts(range),
+      count: (generation) => {
+        for (const key of Object.keys(generation) as (keyof SpeculationCounts)[])
+          counts()[key] += generation[key];
+      },
+      logger: this.logger,
+    };
+  }
+
+  /** Since the last reset. */
+  get stats(): SpeculationStats {
+    const { drafted, accepted } = this.#counts;
+    return {
+      ...this.#counts,
+      mode: this.planner.schedule.mode,
+      acceptanceRate: drafted === 0 ? 0 : accepted / drafted,
+      promisedSpeedup: this.planner.promisedSpeedup,
+    };
+  }
+
+  resetStats(): void {
+    this.#counts = noCounts();
+  }
+}
+
+function noCounts(): SpeculationCounts {
+  return { drafted: 0, accepted: 0, steps: 0, cancelledSteps: 0 };
+}

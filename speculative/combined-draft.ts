@@ -1,0 +1,29 @@
+import type { Sampling } from '../engine/engine.js';
+import type { DraftSource } from './draft-source.js';
+import { NgramDraft } from './ngram-draft.js';
+
+/** A repetition of this many tokens is a better guess than a small model's. */
+const convincingRun = 5;
+
+/** Takes what a long repetition in the text suggests, and asks a model where there is none. */
+export class CombinedDraft implements DraftSource {
+  readonly name: string;
+  readonly #repetition = new NgramDraft(convincingRun);
+
+  constructor(private readonly model: DraftSource) {
+    this.name = `n-gram + ${model.name}`;
+  }
+
+  draft(
+    text: readonly number[],
+    count: number,
+    sampling: Sampling,
+  ): Promise<readonly number[]> {
+    const repeated = this.#repetition.guess(text, count);
+    return repeated.length > 0 ? Promise.resolve(repeated) : this.model.draft(text, count, sampling);
+  }
+
+  async prepare(text: readonly number[]): Promise<void> {
+    await this.model.prepare?.(text);
+  }
+}

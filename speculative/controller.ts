@@ -1,0 +1,269 @@
+import { plainSchedule, stepSize, type Schedule } from './schedule.js';
+
+/** A step to submit: the tokens at positions [first, first + count) of the controller's text, a choice wanted for each. */
+export interface VerificationStep {
+  readonly id: number;
+  readonly first: number;
+  readonly count: number;
+  /** The step before it, whose last choice its first token guesses; 0 when that token is certain. */
+  readonly follows: number;
+}
+
+/** Drafts to ask for: tokens that continue the controller's text as it is now. */
+export interface DraftRequest {
+  readonly count: number;
+  /** Tokens of the text that the drafts continue. */
+  readonly after: number;
+  /** Which guesses they build on; see `addDrafts`. */
+  readonly branch: number;
+}
+
+/** What a result settles. */
+export interface Verdict {
+  /** Tokens that are certain now, in order. */
+  readonly tokens: readonly number[];
+  /** Steps that have become useless and are to be cancelled, in the order they were submitted in. */
+  readonly cancelled: readonly number[];
+}
+
+export interface ControllerOptions {
+  /** Tokens that are certain; all but the last are in KV cells already. */
+  readonly text: readonly number[];
+  /** Most tokens to add to them. */
+  readonly maxTokens: number;
+  /** KV cells: positions beyond are not computed. */
+  readonly cells: number;
+  /** Most tokens in a step. */
+  readonly maxStepTokens: number;
+  /** Whether a token ends the text. */
+  readonly isEnd: (token: number) => boolean;
+  /** What to do now; asked whenever a step or drafts could be wanted. */
+  readonly schedule: () => Schedule;
+  /** Told of every draft that was judged. */
+  readonly onJudged?: (accepted: boolean) => void;
+}
+
+interface Flight extends VerificationStep {
+  /** How many steps came before it since the last wrong guess. */
+  readonly index: number;
+  choices?: ArrayLike<number>;
+}
+
+/** In `off` mode, one token in so many is guessed, only to learn whether guessing would pay. */
+const probeInterval = 16;
+
+/**
+ * Speculative decoding of one text as a state machine: it says which steps to submit and which drafts to get, is told
+ * what comes of them, and says which tokens are certain. It knows neither sockets nor clocks, and works for any order and
+ * delay of results. Whatever drafts say, the tokens are the target's own choices, each made after the right tokens.
+ */
+export class SpeculationController {
+  /** The certain tokens, then guesses. */
+  readonly #text: number[];
+  #certain: number;
+  /** Tokens [0, sent) have been submitted. */
+  #sent: number;
+  readonly #inFlight: Flight[] = [];
+  #lastId = 0;
+  /** Counts wrong guesses: drafts that build on one are discarded. */
+  #branch = 0;
+  /** Length of the text for which the drafts' source had nothing more to say. */
+  #exhaustedAt = -1;
+  #canDraft = true;
+  #ended = false;
+  #sinceProbe = 0;
+  readonly #end: number;
+  #accepted = 0;
+  #judged = 0;
+  #cancelledSteps = 0;
+
+  constructor(private readonly options: ControllerOptions) {
+    this.#text = [...options.text];
+    this.#certain = this.#text.length;
+    this.#sent = this.#certain - 1;
+    this.#end = this.#certain + options.maxTokens;
+    this.#ended = options.maxTokens <= 0 || this.#sent >= options.cells;
+  }
+
+  /** Whether nothing more is to be submitted: the text has ended, is long enough, or fills its cells. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** The certain tokens, then guesses. */
+  get text(): readonly number[] {
+    return this.#text;
+  }
+
+  /** Leading tokens whose keys and values are in their cells for good. */
+  get computed(): number {
+    return Math.min(this.#inFlight[0]?.first ?? this.#sent, this.#certain);
+  }
+
+  /** Drafts judged, those that were right, and steps that were cancelled. */
+  get counts(): { readonly drafted: number; readonly accepted: number; readonly cancelledSteps: number } {
+    return {
+      drafted: this.#judged,
+      accepted: this.#accepted,
+      cancelledSteps: this.#cancelledSteps,
+    };
+  }
+
+  /** The next step to submit now, if any; call it until there is none. */
+  takeStep(): VerificationStep | undefined {
+    const schedule = this.#schedule;
+    if (this.#ended || this.#inFlight.length >= schedule.window) return undefined;
+    const size = this.#nextSize(schedule);
+    const available = this.#available;
+    if (available === 0 || (available < size && this.#mayDraft(schedule))) return undefined;
+    const previous = this.#inFlight.at(-1);
+    const step: Flight = {
+      id: ++this.#lastId,
+      first: this.#sent,
+      count: Math.min(available, size),
+      follows: previous?.id ?? 0,
+      index: previous ? previous.index + 1 : 0,
+    };
+    this.#inFlight.push(step);
+    this.#sent += step.count;
+    return step;
+  }
+
+  /** The drafts that are wanted now, if any. Ask again when those that are being made are there. */
+  wantedDrafts(): DraftRequest | undefined {
+    const schedule = this.#schedule;
+    if (this.#ended || !this.#mayDraft(schedule)) return undefined;
+    const wanted =
+      schedule.mode === 'off'
+        ? Number(this.#wantsProbe)
+        : this.#nextSize(schedule) - this.#available;
+    const count = Math.min(wanted, this.#inputEnd - this.#text.length);
+    if (count <= 0) return undefined;
+    return { count, after: this.#text.length, branch: this.#branch };
+  }
+
+  /**
+   * Takes drafts. Meanwhile the text may have gone on without them, or turned out otherwise.
+   * @param tokens at most as many as were asked for; fewer mean that there are no more for now
+   */
+  addDrafts(request: DraftRequest, tokens: readonly number[]): void {
+    if (request.branch !== this.#branch || this.#ended) return;
+    if (tokens.length < request.count) this.#exhaustedAt = request.after + tokens.length;
+    const known = this.#text.length - request.after;
+    for (let i = 0; i < Math.min(known, tokens.length); i++) {
+      const right = tokens[i] === this.#text[request.after + i];
+      this.#judge(right);
+      if (!right) return;
+    }
+    for (const token of tokens.slice(known)) {
+      this.#text.push(token);
+      if (this.options.isEnd(token)) return;
+    }
+  }
+
+  /** There will be no more drafts: goes on without. */
+  stopDrafting(): void {
+    this.#canDraft = false;
+  }
+
+  /**
+   * Takes the target's choices for a step, one per token. Results of cancelled steps are ignored.
+   * @returns what is certain now; nothing while results of earlier steps are missing
+   */
+  finished(id: number, choices: ArrayLike<number>): Verdict {
+    const flight = this.#inFlight.find((step) => step.id === id);
+    if (flight) flight.choices = choices;
+    const tokens: number[] = [];
+    const cancelled: number[] = [];
+    for (let next = this.#inFlight[0]; next?.choices; next = this.#inFlight[0]) {
+      this.#inFlight.shift();
+      const right = this.#accept(next.choices, tokens);
+      if (right && !this.#ended) continue;
+      cancelled.push(...this.#abandonFlights());
+      this.#sent = Math.min(this.#sent, this.#certain - 1);
+    }
+    this.#cancelledSteps += cancelled.length;
+    return { tokens, cancelled };
+  }
+
+  /** Gives up all steps in flight. @returns their ids */
+  stop(): readonly number[] {
+    this.#ended = true;
+    this.#sent = this.computed;
+    return this.#abandonFlights();
+  }
+
+  /** @returns false when a guess was wrong */
+  #accept(choices: ArrayLike<number>, tokens: number[]): boolean {
+    for (let i = 0; i < choices.length && !this.#ended; i++) {
+      const token = choices[i] as number;
+      const guess = this.#text[this.#certain];
+      if (guess !== undefined) this.#judge(guess === token);
+      if (guess !== token) this.#text.length = this.#certain;
+      if (guess === undefined || guess !== token) this.#text.push(token);
+      this.#certain++;
+      tokens.push(token);
+      this.#sinceProbe++;
+      if (this.options.isEnd(token) || this.#certain >= this.#end) this.#ended = true;
+      if (this.#certain > this.options.cells) this.#ended = true;
+      if (guess !== undefined && guess !== token) {
+        this.#branch++;
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #judge(accepted: boolean): void {
+    this.#judged++;
+    if (accepted) this.#accepted++;
+    this.#sinceProbe = 0;
+    this.options.onJudged?.(accepted);
+  }
+
+  #abandonFlights(): number[] {
+    return this.#inFlight.splice(0).map(({ id }) => id);
+  }
+
+  get #schedule(): Schedule {
+    return this.#canDraft ? this.options.schedule() : plainSchedule;
+  }
+
+  #nextSize(schedule: Schedule): number {
+    const previous = this.#inFlight.at(-1);
+    const size = stepSize(schedule, previous ? previous.index + 1 : 0);
+    return Math.min(size, this.options.maxStepTokens);
+  }
+
+  /** Tokens that can be submitted. An end is not: what follows it is not wanted. */
+  get #available(): number {
+    const { isEnd } = this.options;
+    const last = this.#text.at(-1);
+    const ends = this.#text.length > this.#certain && last !== undefined && isEnd(last);
+    const end = Math.min(this.#inputEnd, this.#text.length - (ends ? 1 : 0));
+    return Math.max(0, end - this.#sent);
+  }
+
+  /** Positions beyond have no cells, or choose tokens beyond the longest wanted text. */
+  get #inputEnd(): number {
+    return Math.min(this.#end - 1, this.options.cells);
+  }
+
+  #mayDraft({ mode }: Schedule): boolean {
+    if (!this.#canDraft || this.#exhaustedAt === this.#text.length) return false;
+    if (this.#text.length >= this.#inputEnd) return false;
+    if (this.#text.length > this.#certain && this.options.isEnd(this.#text.at(-1) as number))
+      return false;
+    // Without a pipeline, guesses are made when the token that they follow is certain.
+    if (mode === 'sync') return this.#inFlight.length === 0;
+    return true;
+  }
+
+  get #wantsProbe(): boolean {
+    return (
+      this.#inFlight.length > 0 &&
+      this.#text.length === this.#certain &&
+      this.#sinceProbe >= probeInterval
+    );
+  }
+}
