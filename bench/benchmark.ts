@@ -162,26 +162,42 @@ function summarize(
   const ttftMs = median([...plain, ...speculative].map((measurement) => measurement.ttftMs));
   const off = typical(plain);
   const best = speculative.length > 0 ? typical(speculative) : off;
-  const decode = decodeResult(best, conversations);
+  // How well drafts do differs from time to time, so all times count alike.
+  const decode = decodeResult(speculative.length > 0 ? speculative : [off], conversations);
   return {
     prefill: { tokens: prompt.length, tokPerSec: (prompt.length * 1000) / ttftMs },
     decode,
     ttftMs,
     stages: best.stages.map(perStep),
     ...(best.speculation
-      ? { speculation: speculationResult(best.speculation, decode, decodeResult(off, conversations)) }
+      ? { speculation: speculationResult(speculative, decode, decodeResult(plain, conversations)) }
       : {}),
   };
 }
 
 function speculationResult(
-  stats: SpeculationStats,
+  measurements: readonly Measurement[],
   decode: DecodeResult,
   off: DecodeResult,
 ): SpeculationResult {
+  const last = measurements.at(-1)?.speculation as SpeculationStats;
+  const sum = (part: (stats: SpeculationStats) => number) =>
+    measurements.reduce(
+      (total, { speculation }) => total + (speculation ? part(speculation) : 0),
+      0,
+    );
+  const drafted = sum((stats) => stats.drafted);
+  const accepted = sum((stats) => stats.accepted);
+  const steps = sum((stats) => stats.steps);
   return {
-    ...stats,
-    acceptedPerStep: stats.accepted / Math.max(1, stats.steps),
+    mode: last.mode,
+    drafted,
+    accepted,
+    acceptanceRate: accepted / Math.max(1, drafted),
+    steps,
+    acceptedPerStep: accepted / Math.max(1, steps),
+    cancelledSteps: sum((stats) => stats.cancelledSteps),
+    promisedSpeedup: last.promisedSpeedup,
     off,
     speedup: decode.tokPerSec / off.tokPerSec,
   };
@@ -193,9 +209,15 @@ function typical(measurements: readonly Measurement[]): Measurement {
   return measurements.find(({ decodeMs }) => decodeMs === middle) as Measurement;
 }
 
-function decodeResult({ tokens, decodeMs }: Measurement, conversations: number): DecodeResult {
-  const each = tokens / conversations;
-  return { tokens: each, tokPerSec: (tokens * 1000) / decodeMs, tpotMs: decodeMs / each };
+/** Of all measurements together. */
+function decodeResult(measurements: readonly Measurement[], conversations: number): DecodeResult {
+  const tokens = measurements.reduce((sum, measurement) => sum + measurement.tokens, 0);
+  const decodeMs = measurements.reduce((sum, measurement) => sum + measurement.decodeMs, 0);
+  return {
+    tokens: tokens / conversations / measurements.length,
+    tokPerSec: (tokens * 1000) / decodeMs,
+    tpotMs: (decodeMs * conversations) / tokens,
+  };
 }
 
 function perStep(stats: StageStats): BenchmarkStage {

@@ -89,8 +89,7 @@ async function run(flags: RunFlags & Record<string, unknown>): Promise<void> {
     (piece) => show(piece),
   ).finally(() => shown && process.stdout.write('\n'));
   if (answer.summary.finishReason === 'cancelled') process.exitCode = interruptedCode;
-  if (flags.json)
-    process.stdout.write(`${JSON.stringify(await report(answer, coordinator))}\n`);
+  if (flags.json) process.stdout.write(`${JSON.stringify(await report(answer, coordinator))}\n`);
   else if (process.stderr.isTTY) process.stderr.write(`${describeSummary(answer.summary)}\n`);
 }
 

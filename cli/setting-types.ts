@@ -23,7 +23,12 @@ export function text(told: Told): Setting<string> {
 }
 
 export function path(told: Told): Setting<string> {
-  return { ...told, expected: 'a path', schema: z.string().min(1), relocate: (value, resolve) => resolve(value) };
+  return {
+    ...told,
+    expected: 'a path',
+    schema: z.string().min(1),
+    relocate: (value, resolve) => resolve(value),
+  };
 }
 
 /** `ngram`, `oracle:0.8`, a path, or `ngram+` and a path. */

@@ -49,13 +49,13 @@ export async function measureCosts(
 }
 
 /** @returns milliseconds of computing on each stage that has layers */
-async function measureStages({ pipeline, stats }: Measured, batch: Batch): Promise<number[]> {
-  const once = () => pipeline.submit(batch).tokens;
+async function measureStages(measured: Measured, batch: Batch): Promise<number[]> {
+  const once = () => measured.pipeline.submit(batch).tokens;
   // Builds graphs, and has weights in memory.
   await repeat(once);
-  await stats();
+  await measured.stats();
   await repeat(once);
-  return (await stats())
+  return (await measured.stats())
     .filter(({ steps }) => steps > 0)
     .map(({ computeMs, steps }) => computeMs / steps);
 }

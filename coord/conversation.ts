@@ -200,7 +200,9 @@ export class Conversation {
   /** The draft model reads the prompt while the stages do. */
   #prepareDrafts(prompt: Int32Array): void {
     const speculation = this.#speculation;
-    speculation?.drafts?.prepare?.([...prompt]).catch((error: Error) => giveUpDrafts(speculation, error));
+    speculation?.drafts
+      ?.prepare?.([...prompt])
+      .catch((error: Error) => giveUpDrafts(speculation, error));
   }
 
   async #decodeNext(token: number, { sampling, signal }: GenerateOptions): Promise<number> {

@@ -32,9 +32,13 @@ export class DraftModel {
   static async open(stage: Stage, name: string): Promise<DraftModel> {
     const model = new DraftModel(stage, name);
     const drafts = model.source({ start: 0, length: measuredTokens + 1 });
-    await drafts.draft([0], measuredTokens, greedy);
-    const begin = performance.now();
-    await drafts.draft([0], measuredTokens, greedy);
+    let begin = 0;
+    // Twice, as the first time is not typical.
+    for (let round = 0; round < 2; round++) {
+      begin = performance.now();
+      const tokens: number[] = [];
+      for await (const token of drafts.draft([round], measuredTokens, greedy)) tokens.push(token);
+    }
     model.#tokenMs = (performance.now() - begin) / measuredTokens;
     return model;
   }
@@ -53,7 +57,7 @@ export class DraftModel {
 
   /** Waits for what is being drafted, and frees the model. */
   async close(): Promise<void> {
-    await this.exclusively(async () => this.stage.dispose());
+    await this.exclusively((stage) => Promise.resolve(stage.dispose()));
   }
 }
 
@@ -71,30 +75,30 @@ class ModelDraft implements DraftSource {
     return this.model.name;
   }
 
-  async draft(
+  async *draft(
     text: readonly number[],
     count: number,
     sampling: Sampling,
-  ): Promise<readonly number[]> {
+  ): AsyncGenerator<number, void> {
     const drafting = [...text];
-    return this.model.exclusively(async (stage) => {
-      const drafts: number[] = [];
-      while (drafts.length < count && drafting.length <= this.range.length) {
-        // Steps go first: the stages that wait for them have nothing else to do.
-        await new Promise((resolve) => setImmediate(resolve));
-        const token = await this.#compute(stage, drafting, firstMissing(this.#held, drafting), sampling);
-        drafting.push(token);
-        drafts.push(token);
-      }
-      return drafts;
-    });
+    for (let i = 0; i < count && drafting.length <= this.range.length; i++) {
+      // Steps go first: the stages that wait for them have nothing else to do.
+      await new Promise((resolve) => setImmediate(resolve));
+      const token = await this.#next(drafting, sampling);
+      drafting.push(token);
+      yield token;
+    }
   }
 
   async prepare(text: readonly number[]): Promise<void> {
-    const reading = text.slice(0, this.range.length);
-    await this.model.exclusively(async (stage) => {
-      await this.#compute(stage, reading, firstMissing(this.#held, reading), greedy);
-    });
+    await this.#next(text.slice(0, this.range.length), greedy);
+  }
+
+  /** Computes what is missing of a text. @returns the choice after its last token */
+  #next(text: readonly number[], sampling: Sampling): Promise<number> {
+    return this.model.exclusively((stage) =>
+      this.#compute(stage, text, firstMissing(this.#held, text), sampling),
+    );
   }
 
   /** Computes a text's tokens from `first` on. @returns the choice after the last one */

@@ -1,6 +1,10 @@
 import type { Logger } from 'pino';
 import type { Sampling } from '../engine/engine.js';
-import { SpeculationController, type DraftRequest, type VerificationStep } from '../speculative/controller.js';
+import {
+  SpeculationController,
+  type DraftRequest,
+  type VerificationStep,
+} from '../speculative/controller.js';
 import type { DraftSource } from '../speculative/draft-source.js';
 import type { SpeculationPlanner } from '../speculative/planner.js';
 import type { CellRange } from './cells.js';
@@ -146,15 +150,16 @@ export class SpeculativeDecoder {
   async #draft(source: DraftSource, request: DraftRequest): Promise<void> {
     try {
       const { text } = this.#controller;
-      const tokens = await source.draft(text, request.count, this.options.sampling);
-      this.#drafting = false;
-      this.#happened(() => {
-        this.#controller.addDrafts(request, tokens);
-        return [];
-      });
+      let count = 0;
+      for await (const token of source.draft(text, request.count, this.options.sampling)) {
+        if (!this.#controller.addDraft(request, count++, token)) break;
+        this.#submitSteps();
+      }
+      this.#controller.endDrafts(request, count);
     } catch (error) {
-      this.#drafting = false;
       giveUpDrafts(this.speculation, error as Error);
+    } finally {
+      this.#drafting = false;
       this.#happened(() => []);
     }
   }

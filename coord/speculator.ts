@@ -13,8 +13,8 @@ export interface SpeculationOptions {
   readonly drafts: (range: CellRange) => DraftSource;
   /** Milliseconds that a draft takes when nothing else is computed. */
   readonly draftMs: number;
-  /** Instead of the one that is predicted to be fastest. */
-  readonly schedule?: Schedule;
+  /** Says what to do, instead of the cost model. */
+  readonly schedule?: () => Schedule;
 }
 
 /** What became of drafts. */

@@ -14,13 +14,14 @@ export class CombinedDraft implements DraftSource {
     this.name = `n-gram + ${model.name}`;
   }
 
-  draft(
+  async *draft(
     text: readonly number[],
     count: number,
     sampling: Sampling,
-  ): Promise<readonly number[]> {
-    const repeated = this.#repetition.guess(text, count);
-    return repeated.length > 0 ? Promise.resolve(repeated) : this.model.draft(text, count, sampling);
+  ): AsyncGenerator<number, void> {
+    const repeated = this.#repetition.draft(text, count);
+    if (repeated.length > 0) yield* repeated;
+    else yield* this.model.draft(text, count, sampling);
   }
 
   async prepare(text: readonly number[]): Promise<void> {

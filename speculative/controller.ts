@@ -44,8 +44,6 @@ export interface ControllerOptions {
 }
 
 interface Flight extends VerificationStep {
-  /** How many steps came before it since the last wrong guess. */
-  readonly index: number;
   choices?: ArrayLike<number>;
 }
 
@@ -67,6 +65,7 @@ export class SpeculationController {
   #lastId = 0;
   /** Counts wrong guesses: drafts that build on one are discarded. */
   #branch = 0;
+  #stepsSinceWrong = 0;
   /** Length of the text for which the drafts' source had nothing more to say. */
   #exhaustedAt = -1;
   #canDraft = true;
@@ -101,7 +100,11 @@ export class SpeculationController {
   }
 
   /** Drafts judged, those that were right, and steps that were cancelled. */
-  get counts(): { readonly drafted: number; readonly accepted: number; readonly cancelledSteps: number } {
+  get counts(): {
+    readonly drafted: number;
+    readonly accepted: number;
+    readonly cancelledSteps: number;
+  } {
     return {
       drafted: this.#judged,
       accepted: this.#accepted,
@@ -116,15 +119,14 @@ export class SpeculationController {
     const size = this.#nextSize(schedule);
     const available = this.#available;
     if (available === 0 || (available < size && this.#mayDraft(schedule))) return undefined;
-    const previous = this.#inFlight.at(-1);
     const step: Flight = {
       id: ++this.#lastId,
       first: this.#sent,
       count: Math.min(available, size),
-      follows: previous?.id ?? 0,
-      index: previous ? previous.index + 1 : 0,
+      follows: this.#inFlight.at(-1)?.id ?? 0,
     };
     this.#inFlight.push(step);
+    this.#stepsSinceWrong++;
     this.#sent += step.count;
     return step;
   }
@@ -143,22 +145,21 @@ export class SpeculationController {
   }
 
   /**
-   * Takes drafts. Meanwhile the text may have gone on without them, or turned out otherwise.
-   * @param tokens at most as many as were asked for; fewer mean that there are no more for now
+   * Takes a draft. Meanwhile the text may have gone on without it, or turned out otherwise.
+   * @param index of the draft among those of the request, ascending
+   * @returns whether the request's next draft is wanted
    */
-  addDrafts(request: DraftRequest, tokens: readonly number[]): void {
-    if (request.branch !== this.#branch || this.#ended) return;
-    if (tokens.length < request.count) this.#exhaustedAt = request.after + tokens.length;
-    const known = this.#text.length - request.after;
-    for (let i = 0; i < Math.min(known, tokens.length); i++) {
-      const right = tokens[i] === this.#text[request.after + i];
-      this.#judge(right);
-      if (!right) return;
-    }
-    for (const token of tokens.slice(known)) {
-      this.#text.push(token);
-      if (this.options.isEnd(token)) return;
-    }
+  addDraft({ after, branch }: DraftRequest, index: number, token: number): boolean {
+    if (branch !== this.#branch || this.#ended) return false;
+    const position = after + index;
+    if (position < this.#text.length) return this.#judgeLate(token === this.#text[position]);
+    this.#text.push(token);
+    return !this.options.isEnd(token);
+  }
+
+  /** No more drafts come of a request. @param count drafts that came */
+  endDrafts({ after, branch, count: wanted }: DraftRequest, count: number): void {
+    if (branch === this.#branch && count < wanted) this.#exhaustedAt = after + count;
   }
 
   /** There will be no more drafts: goes on without. */
@@ -208,10 +209,20 @@ export class SpeculationController {
       if (this.#certain > this.options.cells) this.#ended = true;
       if (guess !== undefined && guess !== token) {
         this.#branch++;
+        this.#stepsSinceWrong = 0;
         return false;
       }
     }
     return true;
+  }
+
+  /** A draft came after the target's choice. @returns whether it was right, and the next one can be */
+  #judgeLate(accepted: boolean): boolean {
+    this.#judge(accepted);
+    if (accepted) return true;
+    this.#branch++;
+    this.#stepsSinceWrong = 0;
+    return false;
   }
 
   #judge(accepted: boolean): void {
@@ -230,9 +241,7 @@ export class SpeculationController {
   }
 
   #nextSize(schedule: Schedule): number {
-    const previous = this.#inFlight.at(-1);
-    const size = stepSize(schedule, previous ? previous.index + 1 : 0);
-    return Math.min(size, this.options.maxStepTokens);
+    return Math.min(stepSize(schedule, this.#stepsSinceWrong), this.options.maxStepTokens);
   }
 
   /** Tokens that can be submitted. An end is not: what follows it is not wanted. */

@@ -59,84 +59,42 @@ function loneStepMs(tokens: number, { stages, hopMs, draftMs }: PipelineCosts): 
   );
 }
 
-/** When a step was computed on each stage, and when its result is back; in milliseconds from the first step's start. */
-interface Passage {
-  readonly begins: readonly number[];
-  readonly ends: readonly number[];
-  readonly back: number;
-}
-
+/**
+ * Expected time from one wrong guess to the next. Steps that have become useless are given up at once, so that the first
+ * step after a wrong guess finds the stages free.
+ */
 function pipelinedCycleMs(schedule: Schedule, a: number, costs: PipelineCosts): number {
-  const chain = rightChain(schedule, a, costs);
   let judged = 0;
   let cycleMs = 0;
-  for (const [step, { back }] of chain.entries()) {
-    const size = stepSize(schedule, step);
-    const isLast = step === chain.length - 1;
-    const share = a ** judged - (isLast ? 0 : a ** (judged + size));
-    if (share < negligible && !isLast) break;
-    cycleMs += share * (back + restartDelay(schedule, costs, chain, back));
-    judged += size;
+  const results = resultTimes(schedule, costs);
+  for (let step = 0; step < longestChain; step++) {
+    const { value: backMs } = results.next();
+    const reached = a ** judged;
+    judged += stepSize(schedule, step);
+    const isLast = reached < negligible || step === longestChain - 1;
+    cycleMs += (isLast ? reached : reached - a ** judged) * backMs;
+    if (isLast) break;
   }
   return cycleMs;
 }
 
-/** The steps of a pipeline in which every guess is right, as far as they matter. */
-function rightChain(schedule: Schedule, a: number, costs: PipelineCosts): Passage[] {
-  const { stages, hopMs, draftMs } = costs;
-  const passages: Passage[] = [];
-  let judged = 0;
-  // A window more than matters: these are under way when a guess turns out wrong.
-  let beyond = 0;
-  for (let step = 0; step < longestChain && beyond <= schedule.window; step++) {
-    if (a ** judged < negligible) beyond++;
-    const tokens = stepSize(schedule, step);
-    const before = passages[step - 1];
-    const drafted = (before?.ends[0] ?? 0) + (step === 0 ? tokens - 1 : tokens) * draftMs;
-    let free = Math.max(drafted, passages[step - schedule.window]?.back ?? 0);
-    const begins: number[] = [];
-    const ends: number[] = [];
-    for (const [i, stage] of stages.entries()) {
-      const begin = Math.max(free, before?.ends[i] ?? 0);
-      const end = begin + stageMs(stage, tokens);
-      begins.push(begin);
-      ends.push(end);
-      free = end + hopMs;
-    }
-    passages.push({ begins, ends, back: free });
-    judged += tokens;
-  }
-  return passages;
-}
-
-/**
- * What the first step after a wrong guess loses because stages still compute steps that have become useless: a step that
- * has begun is finished. The last stage drops what it has refuted by itself, the others when the coordinator says so.
- */
-function restartDelay(
+/** When the results of a chain of right guesses are back, in milliseconds from its beginning. */
+function* resultTimes(
   schedule: Schedule,
-  costs: PipelineCosts,
-  chain: readonly Passage[],
-  at: number,
-): number {
-  const { stages, hopMs, draftMs } = costs;
-  const tokens = stepSize(schedule, 0);
-  let free = at + (tokens - 1) * draftMs;
-  let undisturbed = free;
-  for (const [i, stage] of stages.entries()) {
-    const cancelled = i === 0 ? at : at + hopMs;
-    const busyUntil = i > 0 && i === stages.length - 1 ? 0 : busyAt(chain, i, cancelled);
-    free = Math.max(free, busyUntil) + stageMs(stage, tokens) + hopMs;
-    undisturbed += stageMs(stage, tokens) + hopMs;
+  { stages, hopMs, draftMs }: PipelineCosts,
+): Generator<number, never> {
+  const free = new Array<number>(stages.length).fill(0);
+  const back: number[] = [];
+  for (let step = 0; ; step++) {
+    const tokens = stepSize(schedule, step);
+    // The first stage's processor drafts when it has nothing else to compute.
+    const drafted = (free[0] ?? 0) + (step === 0 ? tokens - 1 : tokens) * draftMs;
+    let time = Math.max(drafted, back[step - schedule.window] ?? 0);
+    for (const [i, stage] of stages.entries()) {
+      free[i] = Math.max(time, free[i] as number) + stageMs(stage, tokens);
+      time = free[i] + hopMs;
+    }
+    back.push(time);
+    yield time;
   }
-  return free - undisturbed;
-}
-
-/** Until when a stage computes what it computes at a time. */
-function busyAt(chain: readonly Passage[], stage: number, at: number): number {
-  for (const { begins, ends } of chain) {
-    const end = ends[stage] as number;
-    if ((begins[stage] as number) < at && end > at) return end;
-  }
-  return at;
 }

@@ -15,12 +15,7 @@ export class NgramDraft implements DraftSource {
   /** @param shortest tokens that must match, for callers that want to be surer */
   constructor(private readonly shortest = shortestRun) {}
 
-  draft(text: readonly number[], count: number): Promise<readonly number[]> {
-    return Promise.resolve(this.guess(text, count));
-  }
-
-  /** The same without waiting. */
-  guess(text: readonly number[], count: number): readonly number[] {
+  draft(text: readonly number[], count: number): readonly number[] {
     const end = placeOfLongestMatch(text, this.shortest);
     return end === undefined ? [] : continuation(text, end, count);
   }

@@ -22,14 +22,12 @@ export class OracleDraft implements DraftSource {
     this.#state = seed;
   }
 
-  draft(text: readonly number[], count: number): Promise<readonly number[]> {
-    const known = Math.max(0, Math.min(count, this.target.length - text.length));
-    return Promise.resolve(
-      Array.from({ length: known }, (_, i) => {
-        const right = this.target[text.length + i] as number;
-        return this.#random() < this.acceptance ? right : right === 0 ? 1 : right - 1;
-      }),
-    );
+  *draft(text: readonly number[], count: number): Generator<number, void> {
+    const first = text.length;
+    for (let i = first; i < Math.min(first + count, this.target.length); i++) {
+      const right = this.target[i] as number;
+      yield this.#random() < this.acceptance ? right : right === 0 ? 1 : right - 1;
+    }
   }
 
   /** Marsaglia's xorshift of 32 bits, as a share of its range. */

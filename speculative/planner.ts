@@ -23,16 +23,19 @@ export class SpeculationPlanner {
   #schedule: Schedule | undefined;
   #plannedFor = -1;
 
-  /** @param costs of the pipeline, and of whatever drafts */
+  /**
+   * @param costs of the pipeline, and of whatever drafts
+   * @param fixed says what to do, instead of the cost model
+   */
   constructor(
     private readonly choice: SpeculationChoice,
     private readonly costs: PipelineCosts,
-    private readonly fixed?: Schedule,
+    private readonly fixed?: () => Schedule,
   ) {}
 
   /** What to do now. */
   get schedule(): Schedule {
-    if (this.fixed) return this.fixed;
+    if (this.fixed) return this.fixed();
     const { rate } = this.acceptance;
     if (!this.#schedule || Math.abs(rate - this.#plannedFor) > reconsiderAt) {
       this.#schedule = bestSchedule(this.choice, rate, this.costs);
@@ -68,8 +71,10 @@ export function bestSchedule(
 type Rate = (schedule: Schedule) => number;
 
 function bestSync(rate: Rate): Schedule {
+  // A step of one token has no draft, and would never learn how good drafts are.
+  const sizes = stepSizes.filter((size) => size > 1);
   return fastest(
-    stepSizes.map((size) => ({ mode: 'sync', sizes: [size], window: 1 })),
+    sizes.map((size) => ({ mode: 'sync', sizes: [size], window: 1 })),
     rate,
   );
 }

@@ -8,6 +8,7 @@ class SteppedStage implements Stage {
   readonly hiddenSize = 2;
   readonly memory = { weights: 0, kv: 0, compute: 0 };
   readonly computed: number[] = [];
+  aborted = 0;
   #finish: ((error?: Error) => void) | undefined;
 
   forward({ tokens }: Batch, _hidden: Float32Array, output: Float32Array): Promise<Int32Array> {
@@ -20,6 +21,10 @@ class SteppedStage implements Stage {
 
   logits(): Promise<Float32Array> {
     return Promise.reject(new Error('no head'));
+  }
+
+  abort(): void {
+    this.aborted++;
   }
 
   dispose(): void {
@@ -83,20 +88,46 @@ describe('a stage runner', () => {
     expect(released).toEqual([1]);
   });
 
-  test('drops cancelled steps before they are computed, and releases what they hold', async () => {
+  test('drops cancelled steps, arrived or not, and releases what they hold', async () => {
     const { stage, runner, enqueue, forwarded, released } = start();
     for (const id of [1, 2, 3]) enqueue(id);
     await settle();
-    runner.cancel([1, 2, 99]);
+    runner.cancel([2, 99]);
     await stage.finish();
     expect(stage.computed).toEqual([1, 3]);
     await stage.finish();
-    // Step 1 had begun: it ends as it would have.
     expect(forwarded.map(([id]) => id)).toEqual([1, 3]);
     expect(released).toEqual([1, 2, 3]);
     enqueue(99);
+    enqueue(4);
     await settle();
-    expect(stage.computed).toEqual([1, 3, 99]);
+    expect(stage.computed).toEqual([1, 3, 4]);
+    expect(released).toEqual([1, 2, 3, 99]);
+  });
+
+  test('gives up a step that is cancelled while it is computed', async () => {
+    const { stage, runner, enqueue, forwarded, failed, released } = start();
+    for (const id of [1, 2]) enqueue(id);
+    await settle();
+    runner.cancel([1]);
+    expect(stage.aborted).toBe(1);
+    await stage.finish(new Error('given up'));
+    expect(stage.computed).toEqual([1, 2]);
+    await stage.finish();
+    expect(forwarded.map(([id]) => id)).toEqual([2]);
+    expect(failed).toEqual([]);
+    expect(released).toEqual([1, 2]);
+    runner.cancel([2]);
+    expect(stage.aborted).toBe(1);
+  });
+
+  test('forgets a cancelled step that a device computed to the end', async () => {
+    const { stage, runner, enqueue, forwarded } = start();
+    enqueue(1);
+    await settle();
+    runner.cancel([1]);
+    await stage.finish();
+    expect(forwarded).toEqual([]);
   });
 
   test('goes on after a step that failed', async () => {

@@ -83,12 +83,14 @@ export async function complete(
   maxTokens: number,
   sampling: Sampling = greedy,
   signal?: AbortSignal,
+  options: { readonly speculate?: boolean } = {},
 ): Promise<{ tokens: number[]; summary: GenerationSummary }> {
   const generation = conversation.generate(Int32Array.from(prompt), {
     sampling,
     maxTokens,
     isEnd: () => false,
     ...(signal ? { signal } : {}),
+    ...options,
   });
   const tokens: number[] = [];
   for (;;) {

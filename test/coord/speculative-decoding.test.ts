@@ -1,0 +1,192 @@
+import pino from 'pino';
+import { expect, test } from 'vitest';
+import { CellMap } from '../../coord/cells.js';
+import { StepCostEstimate } from '../../coord/chunk-size.js';
+import { Conversation } from '../../coord/conversation.js';
+import { Pipeline } from '../../coord/pipeline.js';
+import type { Speculation } from '../../coord/speculative-decoder.js';
+import { greedy } from '../../engine/engine.js';
+import { StageRunner } from '../../engine/stage-runner.js';
+import type { DraftSource } from '../../speculative/draft-source.js';
+import { SpeculationPlanner } from '../../speculative/planner.js';
+import type { Schedule, SpeculationMode } from '../../speculative/schedule.js';
+import { choiceAfter, DeterministicStage, vocabulary } from '../support/deterministic-stage.js';
+import { Random } from '../support/random.js';
+
+const schedules = 10_000;
+const context = 96;
+const chunkTokens = 24;
+const modes: readonly SpeculationMode[] = ['off', 'sync', 'pipelined', 'pipelined', 'pipelined'];
+
+/** Two real stage loops over exact stages; every hand-over takes a random time. Links keep the order, results do not. */
+class RandomPipeline {
+  readonly pipeline: Pipeline;
+  readonly #runners: StageRunner[];
+  readonly #random: Random;
+
+  constructor(seed: number) {
+    this.#random = new Random(seed);
+    let link = Promise.resolve();
+    const delay = () => this.#delay(4);
+    const last = new StageRunner(
+      new DeterministicStage(true, delay),
+      {
+        forward: () => undefined,
+        finish: ({ id }, tokens) =>
+          void this.#delay(3).then(() => this.pipeline.finished(id, tokens)),
+        fail: ({ id }, error) => this.pipeline.failed(id, error),
+      },
+      chunkTokens,
+    );
+    const first = new StageRunner(
+      new DeterministicStage(false, delay),
+      {
+        forward: (step, hidden) => {
+          const sent = hidden.slice();
+          link = link.then(() => this.#delay(3)).then(() => last.enqueue(step, sent));
+        },
+        finish: () => undefined,
+        fail: ({ id }, error) => this.pipeline.failed(id, error),
+      },
+      chunkTokens,
+    );
+    this.#runners = [first, last];
+    this.pipeline = new Pipeline({
+      submit: (step) => first.enqueue(step, new Float32Array(0)),
+      cancel: (ids) => {
+        first.cancel(ids);
+        void this.#delay(5).then(() => last.cancel(ids));
+      },
+    });
+  }
+
+  async stop(): Promise<void> {
+    for (const runner of this.#runners) await runner.stop();
+  }
+
+  async #delay(most: number): Promise<void> {
+    for (let turns = this.#random.between(0, most); turns > 0; turns--)
+      await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Right now and then, slow at times, short of ideas at others. */
+function scriptedDrafts(random: Random): DraftSource {
+  const accuracy = random.share();
+  const laziness = random.share() * 0.3;
+  const failing = random.share() < 0.03;
+  return {
+    name: 'scripted',
+    async *draft(text: readonly number[], count: number) {
+      const guesses = [...text];
+      for (let i = 0; i < count && random.share() > laziness; i++) {
+        for (let turns = random.between(0, 3); turns > 0; turns--)
+          await new Promise((resolve) => setImmediate(resolve));
+        if (failing && random.share() < 0.05) throw new Error('the draft broke');
+        const right = choiceAfter(guesses);
+        guesses.push(random.share() < accuracy ? right : random.between(0, vocabulary - 1));
+        yield guesses.at(-1) as number;
+      }
+    },
+  };
+}
+
+function randomSchedule(random: Random): Schedule {
+  const mode = modes[random.between(0, modes.length - 1)] as SpeculationMode;
+  if (mode === 'off') return { mode, sizes: [1], window: 1 };
+  const sizes = Array.from({ length: random.between(1, 4) }, () => random.between(1, 16));
+  return { mode, sizes, window: mode === 'sync' ? 1 : random.between(1, 8) };
+}
+
+test(`over ${schedules} random schedules no text diverges and no cell leaks`, async () => {
+  let warnings = 0;
+  const logger = pino({ level: 'warn' }, { write: () => void warnings++ });
+  const pipelines = Array.from({ length: 50 }, (_, i) => new RandomPipeline(i));
+  const counts = { generations: 0, tokens: 0, accepted: 0, cancelled: 0, aborted: 0, failed: 0 };
+  await Promise.all(
+    pipelines.map(async ({ pipeline }, lane) => {
+      const random = new Random(1000 + lane);
+      const cellMap = new CellMap(context, 1);
+      for (let i = 0; i < schedules / pipelines.length; i++) {
+        const schedule = randomSchedule(random);
+        const before = warnings;
+        const speculation: Speculation = {
+          planner: new SpeculationPlanner(
+            'auto',
+            { stages: [], hopMs: 0, draftMs: 0 },
+            () => schedule,
+          ),
+          drafts: scriptedDrafts(random),
+          count: ({ accepted, cancelledSteps }) => {
+            counts.accepted += accepted;
+            counts.cancelled += cancelledSteps;
+          },
+          logger,
+        };
+        const conversation = new Conversation({
+          pipeline,
+          cellMap,
+          chunkTokens,
+          stages: 2,
+          stepCost: new StepCostEstimate(),
+          speculation: () => speculation,
+        });
+        await converse(conversation, random, counts);
+        expect(pipeline.inFlight).toBe(0);
+        conversation.close();
+        if (!speculation.drafts) counts.failed++;
+        expect(warnings - before).toBeLessThanOrEqual(pipelines.length);
+      }
+    }),
+  );
+  await Promise.all(pipelines.map((each) => each.stop()));
+  expect(warnings).toBe(counts.failed);
+  // None of what is to be survived may be missing.
+  for (const [name, count] of Object.entries(counts)) expect(count, name).toBeGreaterThan(50);
+});
+
+/** Two generations, the second over a text that shares a part of the first. */
+async function converse(
+  conversation: Conversation,
+  random: Random,
+  counts: { generations: number; tokens: number; aborted: number },
+): Promise<void> {
+  let prompt = Array.from({ length: random.between(1, 40) }, () =>
+    random.between(0, vocabulary - 1),
+  );
+  for (let generation = 0; generation < 2; generation++) {
+    const controller = new AbortController();
+    const abortAfter = random.share() < 0.2 ? random.between(0, 12) : Infinity;
+    const end = random.between(0, vocabulary - 1);
+    const maxTokens = random.between(1, 30);
+    const tokens = conversation.generate(Int32Array.from(prompt), {
+      sampling: greedy,
+      maxTokens,
+      isEnd: (token) => token === end,
+      signal: controller.signal,
+    });
+    const text = [...prompt];
+    let result = await tokens.next();
+    for (; !result.done; result = await tokens.next()) {
+      expect(result.value).toBe(choiceAfter(text));
+      text.push(result.value);
+      counts.tokens++;
+      if (text.length - prompt.length > abortAfter) controller.abort();
+    }
+    counts.generations++;
+    const { finishReason, outputTokens } = result.value;
+    expect(outputTokens).toBe(text.length - prompt.length);
+    if (controller.signal.aborted && finishReason === 'cancelled') counts.aborted++;
+    else expect(finishReason).toBe(expectedReason(text, prompt.length, end, maxTokens));
+    // The cells hold a part of the text, all but its last token when it was not interrupted.
+    expect(conversation.tokens).toBeLessThan(text.length);
+    if (finishReason !== 'cancelled') expect(conversation.tokens).toBe(text.length - 1);
+    const kept = random.between(0, text.length);
+    prompt = [...text.slice(0, kept), random.between(0, vocabulary - 1)].slice(0, context);
+  }
+}
+
+function expectedReason(text: number[], promptTokens: number, end: number, maxTokens: number) {
+  if (text.at(-1) === end && text.length > promptTokens) return 'stop';
+  return text.length - promptTokens >= maxTokens ? 'length' : 'context';
+}

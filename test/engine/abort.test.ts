@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest';
+import { causalBatch } from '../../coord/step-builder.js';
+import { greedy } from '../../engine/engine.js';
+import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
+import { openGguf } from '../../model/gguf/reader.js';
+import { repositoryPath } from '../support/golden.js';
+import { loadStages } from '../support/local-stages.js';
+
+test.each([1, 2])('a step can be given up while it is computed on %i threads', async (threads) => {
+  const source = await openGguf(repositoryPath('models/demo.gguf'));
+  const [stage] = await loadStages(openGgmlEngine({ device: 'cpu', threads }), source, [16]);
+  if (!stage?.abort) throw new Error('the stage cannot be aborted');
+  const none = new Float32Array(0);
+  const text = Array.from({ length: 512 }, (_, i) => (i * 7) % 2000);
+  const range = { start: 0, length: 512 };
+  const batch = causalBatch(text, 0, 512, range, Int32Array.of(511), greedy);
+  const expected = await stage.forward(batch, none, none);
+
+  const useless = stage.forward(batch, none, none);
+  useless.catch(() => undefined);
+  // The computation takes some hundred milliseconds from the next turn of the event loop on.
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  stage.abort();
+  await expect(useless).rejects.toThrow(/given up/);
+  stage.abort();
+  expect(await stage.forward(batch, none, none)).toEqual(expected);
+  stage.dispose();
+  await source.close();
+});

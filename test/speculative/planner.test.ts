@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { AcceptanceEstimate } from '../../speculative/acceptance.js';
+import { SpeculationPlanner, stepSizes } from '../../speculative/planner.js';
+
+const costs = {
+  stages: [10, 10].map((ms) => stepSizes.map((tokens) => ({ tokens, ms: ms * (1 + tokens / 6) }))),
+  hopMs: 0.1,
+  draftMs: 0.1,
+};
+
+test('the acceptance follows what is judged, and forgets', () => {
+  const acceptance = new AcceptanceEstimate();
+  expect(acceptance.rate).toBe(0.5);
+  for (let i = 0; i < 200; i++) acceptance.add(i % 5 !== 0);
+  expect(acceptance.rate).toBeCloseTo(0.8, 1);
+  for (let i = 0; i < 500; i++) acceptance.add(false);
+  expect(acceptance.rate).toBeLessThan(0.02);
+});
+
+test('auto turns itself off when drafts turn bad, and on again', () => {
+  const planner = new SpeculationPlanner('auto', costs);
+  for (let i = 0; i < 100; i++) planner.acceptance.add(true);
+  expect(planner.schedule.mode).toBe('pipelined');
+  expect(planner.promisedSpeedup).toBeGreaterThan(1.5);
+  for (let i = 0; i < 400; i++) planner.acceptance.add(false);
+  expect(planner.schedule.mode).toBe('off');
+  expect(planner.promisedSpeedup).toBe(1);
+  for (let i = 0; i < 100; i++) planner.acceptance.add(true);
+  expect(planner.schedule.mode).toBe('pipelined');
+});
+
+test('better drafts make longer steps', () => {
+  const planner = new SpeculationPlanner('pipelined', costs);
+  const size = () => planner.schedule.sizes.at(-1) as number;
+  for (let i = 0; i < 300; i++) planner.acceptance.add(i % 3 === 0);
+  const before = size();
+  for (let i = 0; i < 300; i++) planner.acceptance.add(i % 20 !== 0);
+  expect(size()).toBeGreaterThan(before);
+});
+
+test('a fixed schedule stays', () => {
+  const fixed = { mode: 'sync', sizes: [3], window: 1 } as const;
+  expect(new SpeculationPlanner('auto', costs, () => fixed).schedule).toBe(fixed);
+});

@@ -1,0 +1,21 @@
+import { DraftModel, draftChunk } from '../../coord/draft-model.js';
+import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
+import { openGguf } from '../../model/gguf/reader.js';
+import { repositoryPath } from './golden.js';
+
+/** The demo model's draft, in this process. */
+export async function openDraftModel(cells = 512): Promise<DraftModel> {
+  const source = await openGguf(repositoryPath('models/demo-draft.gguf'));
+  try {
+    const stage = await openGgmlEngine({ device: 'cpu', threads: 1 }).load({
+      source,
+      shard: { firstLayer: 0, endLayer: 2, embedding: true, head: true },
+      cells,
+      kvType: 'f16',
+      maxBatchTokens: draftChunk,
+    });
+    return await DraftModel.open(stage, 'demo-draft.gguf');
+  } finally {
+    await source.close();
+  }
+}
