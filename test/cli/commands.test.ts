@@ -24,6 +24,14 @@ function file(name: string, content: string | Uint8Array): string {
   return target;
 }
 
+const noSpeculation = {
+  mode: 'off',
+  drafted: 0,
+  accepted: 0,
+  acceptanceRate: 0,
+  cancelledSteps: 0,
+};
+
 /** At this temperature, and from this seed, the model finds the end of its answer only after 986 tokens. */
 const longAnswer = ['--temperature', '10', '--seed', '4'];
 
@@ -45,8 +53,10 @@ describe('run', () => {
       'ttftMs',
       'tokPerSec',
       'prefillTokPerSec',
+      'speculation',
       'stages',
     ]);
+    expect(report.speculation).toEqual(noSpeculation);
     const clear = clearTokens(golden);
     expect(report.tokens.slice(0, clear.length)).toEqual(clear);
     expect(report.promptTokens).toBe(golden.promptTokens.length);
@@ -88,12 +98,56 @@ describe('run', () => {
     expect({ code, stderr }).toEqual({ code: 130, stderr: '' });
     expect(stdout.endsWith('\n')).toBe(true);
   });
+});
 
-  test('says that a draft has no use yet', async () => {
-    const args = ['run', '-m', model, '--draft', 'x.gguf', '-p', 'Hi', '--max-tokens', '1'];
-    const { code, stderr } = await runCommand(args);
+describe('speculation', () => {
+  const question = ['-p', 'Tell me a story about a mouse.', '--json'];
+  const chain = ['run', '-m', model, '--layers', '8,8', '--spawn', ...question];
+  const draft = repositoryPath('models/demo-draft.gguf');
+
+  test.each(['sync', 'pipelined', 'auto', 'off'])('%s gives the text without it', async (mode) => {
+    const [plain, speculative] = await Promise.all([
+      runCommand(chain),
+      runCommand([...chain, '--draft', draft, '--speculate', mode]),
+    ]);
+    expect(speculative).toMatchObject({ code: 0, stderr: '' });
+    const report = JSON.parse(speculative.stdout) as RunReport;
+    expect(report.tokens).toEqual((JSON.parse(plain.stdout) as RunReport).tokens);
+    if (mode === 'auto') return;
+    expect(report.speculation.mode).toBe(mode);
+    if (mode === 'off') expect(report.speculation).toEqual(noSpeculation);
+    else expect(report.speculation.acceptanceRate).toBeGreaterThan(0.5);
+  });
+
+  test.each([
+    ['n-grams', 'ngram'],
+    ['n-grams and a model', `ngram+${draft}`],
+  ])('%s draft, too', async (_, what) => {
+    const list = 'Repeat this list twice: lantern, quiet, key, nine, Leo, dog, cat, bell, owl.';
+    const flags = ['-p', list, '--json', '--speculate', 'pipelined', '--draft', what];
+    const { code, stdout, stderr } = await runCommand(['run', '-m', model, ...flags]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const { speculation } = JSON.parse(stdout) as RunReport;
+    expect(speculation.accepted).toBeGreaterThan(10);
+  });
+
+  // Another model's tokens mean something else, even where there are as many.
+  const otherVocabulary = fs.readFileSync(draft);
+  otherVocabulary.write('Xhe', otherVocabulary.indexOf('The'));
+  test.each([
+    ['that is not there', 'none.gguf', 'no such model file'],
+    ['with another vocabulary', file('other.gguf', otherVocabulary), 'vocabulary'],
+    ['that is no model', file('no.gguf', 'hello there'), 'not a GGUF file'],
+  ])('a draft %s costs one warning, not the answer', async (_, name, cause) => {
+    const { code, stdout, stderr } = await runCommand([...chain, '--draft', name]);
     expect(code).toBe(0);
-    expect(stderr).toContain('speculative decoding is not built yet');
+    expect((JSON.parse(stdout) as RunReport).finishReason).toBe('stop');
+    const [line, ...rest] = stderr.trimEnd().split('\n');
+    expect(rest).toEqual([]);
+    const { level, msg } = JSON.parse(line ?? '') as { level: number; msg: string };
+    expect(level).toBe(40);
+    expect(msg).toContain('going on without drafts: ');
+    expect(msg).toContain(cause);
   });
 });
 
@@ -118,6 +172,9 @@ describe('failures are one line on stderr', () => {
     ['unknown flag', ['run', '--temprature', '1'], 2, 'Did you mean --temperature?'],
     ['bad value', ['run', '--codec', 'x'], 2, '--codec: expected one of'],
     ['bad config', ['chat', '--config', file('c', 'modle: x')], 2, 'did you mean "model"?'],
+    ['oracle', ['run', '-m', model, '-p', 'x', '--draft', 'oracle:1'], 2, 'use it with bench'],
+    ['oracle share', ['bench', '-m', model, '--draft', 'oracle:2'], 2, 'from 0 to 1'],
+    ['no such mode', ['run', '-m', model, '--speculate', 'much'], 2, 'expected one of off, sync'],
     ['bad messages', ['run', '--messages', file('d', '[]')], 2, 'expected messages like'],
   ])('%s', async (_, args, code, message) => {
     const result = await runCommand(args);
@@ -204,6 +261,34 @@ test('bench keeps the contract of --json', async () => {
   ]);
   const { stdout: text } = await runCommand(['bench', '-m', model, '--decode', '4']);
   expect(text).toContain('everything but compute');
+});
+
+test('bench with drafts reports them, and says where they are a simulation', async () => {
+  const flags = [
+    '--layers',
+    '8,8',
+    '--spawn',
+    '--prefill',
+    '8',
+    '--decode',
+    '100',
+    '--repeat',
+    '2',
+  ];
+  const oracle = ['--draft', 'oracle:0.8', '--speculate', 'pipelined'];
+  const bench = ['bench', '-m', model, ...flags, ...oracle];
+  const { code, stdout, stderr } = await runCommand([...bench, '--json']);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const { speculation, draft } = JSON.parse(stdout) as BenchReport;
+  expect(draft).toEqual({ name: 'oracle:0.8', simulation: true });
+  expect(speculation?.mode).toBe('pipelined');
+  expect(speculation?.acceptanceRate).toBeGreaterThan(0.6);
+  expect(speculation?.acceptanceRate).toBeLessThan(0.95);
+  expect(speculation?.cancelledSteps).toBeGreaterThan(0);
+  expect(speculation?.off.tokens).toBe(100);
+  const { stdout: text } = await runCommand(bench);
+  expect(text).toContain('SIMULATION');
+  expect(text).toMatch(/[\d.]+ x off/);
 });
 
 test('doctor shows devices, a model file and workers', async () => {

@@ -85,6 +85,21 @@ describe('a config file', () => {
     });
   });
 
+  test.each([
+    ['draft: d.gguf', 'd.gguf'],
+    ['draft: /d.gguf', undefined],
+    ['draft: ngram', undefined],
+    ['draft: oracle:0.5', undefined],
+  ])('knows what of a draft is a path: %s', (line, relative) => {
+    const expected = relative ? path.join(folder, relative) : line.slice('draft: '.length);
+    expect(readConfigFile(configFile(line))).toEqual({ draft: expected });
+  });
+
+  test('finds the draft model beside n-grams', () => {
+    const found = readConfigFile(configFile('draft: ngram+d.gguf'));
+    expect(found).toEqual({ draft: `ngram+${path.join(folder, 'd.gguf')}` });
+  });
+
   test('yields to flags, also in the choice of workers', () => {
     const config = configFile('spawn: true\ncontext: 512\nmodel: a.gguf\n');
     expect(settingsFrom({ config, context: '1024', workers: ['b:1'] })).toEqual({
