@@ -130,7 +130,6 @@ async function measure(
     generations.push(generation);
   }
   await coordinator.stats({ reset: true });
-  coordinator.speculation?.resetStats();
   let tokens = 0;
   const begin = performance.now();
   await Promise.all(

@@ -11,12 +11,15 @@ export interface LinkConditions {
   readonly jitterMs: number;
 }
 
+/** Milliseconds by which timers may be late. */
+const timerMs = 1;
+
 /** Bytes that may be on the cable before its sender is stopped: what a socket's buffer would hold. */
 const cableBytes = 4 << 20;
 
 /**
  * A TCP relay that behaves like a slower cable, so that 1 GbE, Wi-Fi and the like can be measured on loopback. Timers
- * of a millisecond would be too coarse for that: while bytes are on the cable the relay polls the clock.
+ * of a millisecond would be too coarse for that: shortly before bytes arrive the relay polls the clock.
  */
 export async function startLinkSimulator(
   listen: { host: string; port: number },
@@ -80,8 +83,14 @@ class Cable {
     this.#polling = this.#onTheWay.length > 0;
     while (this.#onTheWay.length > 0 && (this.#onTheWay[0]?.arrivesAt ?? 0) <= performance.now())
       this.#deliver(this.#onTheWay.shift()?.data ?? Buffer.alloc(0));
-    if (this.#onTheWay.length > 0) setImmediate(() => this.#poll());
-    else this.#polling = false;
+    const [next] = this.#onTheWay;
+    if (!next) this.#polling = false;
+    else this.#pollAgain(next.arrivesAt - performance.now());
+  }
+
+  #pollAgain(waitMs: number): void {
+    if (waitMs > 2 * timerMs) setTimeout(() => this.#poll(), waitMs - timerMs);
+    else setImmediate(() => this.#poll());
   }
 
   #deliver(data: Buffer): void {

@@ -24,7 +24,8 @@ Examples:
   daisychain bench --synthetic qwen3-0.6b --type q4_0 --layers 14,14 --spawn --pin
   daisychain bench --synthetic qwen3-4b --write qwen3-4b.gguf    writes the model and ends
 
---json prints {machine, versions, plan, prefill: {tokens, tokPerSec}, decode: {tokens, tokPerSec, tpotMs}, ttftMs, stages}.
+--json prints {machine, versions, plan, prefill: {tokens, tokPerSec}, decode: {tokens, tokPerSec, tpotMs}, ttftMs,
+speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps, …}, stages}.
 With --worker and --synthetic, start the workers with the same --synthetic and --type: nothing is sent then.`;
 
 interface BenchFlags {

@@ -5,10 +5,13 @@ import type { Pipeline } from './pipeline.js';
 import type { StageStats } from './stage-stats.js';
 import { causalBatch } from './step-builder.js';
 
-/** Milliseconds that steps of one size are repeated for, before they are measured and while they are. */
+/** Milliseconds that steps of one size are repeated for, before they are measured and in each round of measuring. */
 const measureMs = 30;
 
-/** Steps in flight when the pipeline's beat is measured. */
+/** Rounds of measuring: the fastest counts, others were disturbed. */
+const rounds = 3;
+
+/** Steps that follow each other when the pipeline's beat is measured. */
 const burst = 4;
 
 /** What calibration needs of a coordinator. */
@@ -31,20 +34,30 @@ export async function measureCosts(
   sizes: readonly number[],
 ): Promise<Costs> {
   const [smallest] = sizes;
-  if (smallest === undefined) return { stages: [], hopMs: 0 };
+  const larger = sizes[Math.floor(sizes.length / 2)];
+  if (smallest === undefined || larger === undefined) return { stages: [], hopMs: 0, sharing: 1 };
   const computing = new Map<number, readonly number[]>();
   for (const size of sizes)
     computing.set(size, await measureStages(measured, batchOf(size, range)));
-  const inStages = computing.get(smallest) ?? [];
-  const { roundTripMs, beatMs } = await measureOverhead(measured, batchOf(smallest, range));
-  // What every stage does beside computing shows when steps follow each other; the rest is on the way.
-  const besideMs = Math.max(0, beatMs - Math.max(...inStages));
-  const busyMs = inStages.reduce((sum, ms) => sum + ms + besideMs, 0);
+  const slowest = (size: number) => Math.max(...(computing.get(size) ?? []));
+  // In larger steps, all but computing is small.
+  const sharing = (await beat(measured, batchOf(larger, range))) / slowest(larger);
+  const besideMs = Math.max(
+    0,
+    (await beat(measured, batchOf(smallest, range))) - sharing * slowest(smallest),
+  );
+  const stages = (computing.get(smallest) ?? []).map((_, stage) =>
+    sizes.map((tokens) => ({ tokens, ms: (computing.get(tokens)?.[stage] ?? 0) + besideMs })),
+  );
+  const roundTripMs = await fastest(
+    () => measured.pipeline.submit(batchOf(smallest, range)).tokens,
+  );
+  const busyMs = stages.reduce((sum, [first]) => sum + (first?.ms ?? 0), 0);
   return {
-    stages: inStages.map((_, stage) =>
-      sizes.map((tokens) => ({ tokens, ms: (computing.get(tokens)?.[stage] ?? 0) + besideMs })),
-    ),
-    hopMs: Math.max(0, roundTripMs - busyMs) / Math.max(1, inStages.length),
+    stages,
+    // What stages do not take is spent on the way.
+    hopMs: Math.max(0, roundTripMs - busyMs) / Math.max(1, stages.length),
+    sharing: Math.max(1, sharing),
   };
 }
 
@@ -54,21 +67,29 @@ async function measureStages(measured: Measured, batch: Batch): Promise<number[]
   // Builds graphs, and has weights in memory.
   await repeat(once);
   await measured.stats();
-  await repeat(once);
-  return (await measured.stats())
-    .filter(({ steps }) => steps > 0)
-    .map(({ computeMs, steps }) => computeMs / steps);
+  let least: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    await repeat(once);
+    const computing = (await measured.stats())
+      .filter(({ steps }) => steps > 0)
+      .map(({ computeMs, steps }) => computeMs / steps);
+    least = computing.map((ms, stage) => Math.min(ms, least[stage] ?? ms));
+  }
+  return least;
 }
 
-async function measureOverhead(
-  { pipeline }: Measured,
-  batch: Batch,
-): Promise<{ roundTripMs: number; beatMs: number }> {
-  const roundTripMs = await repeat(() => pipeline.submit(batch).tokens);
-  const burstMs = await repeat(() =>
-    Promise.all(Array.from({ length: burst }, () => pipeline.submit(batch).tokens)),
-  );
-  return { roundTripMs, beatMs: (burstMs - roundTripMs) / (burst - 1) };
+/** @returns milliseconds from one step's result to the next while steps follow each other */
+async function beat({ pipeline }: Measured, batch: Batch): Promise<number> {
+  const follow = (steps: number) => () =>
+    Promise.all(Array.from({ length: steps }, () => pipeline.submit(batch).tokens));
+  return ((await fastest(follow(2 * burst))) - (await fastest(follow(burst)))) / burst;
+}
+
+/** @returns milliseconds that the action takes when nothing disturbs it */
+async function fastest(action: () => Promise<unknown>): Promise<number> {
+  const times: number[] = [];
+  for (let round = 0; round < rounds; round++) times.push(await repeat(action));
+  return Math.min(...times);
 }
 
 /** @returns milliseconds that each time takes */

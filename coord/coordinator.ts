@@ -176,6 +176,7 @@ export class Coordinator implements AsyncDisposable {
       this.#statsSince = performance.now();
       this.#runner?.resetStats();
       this.#sender?.resetStats();
+      this.#speculator?.resetStats();
     }
     return this.plan.stages.map((stage, i) =>
       stageStats(stage, all[i] as Messages['stats'], elapsedMs),

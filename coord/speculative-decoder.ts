@@ -7,6 +7,7 @@ import {
 } from '../speculative/controller.js';
 import type { DraftSource } from '../speculative/draft-source.js';
 import type { SpeculationPlanner } from '../speculative/planner.js';
+import { SpeedMeter } from '../speculative/speed-meter.js';
 import type { CellRange } from './cells.js';
 import type { Pipeline } from './pipeline.js';
 import { causalBatch } from './step-builder.js';
@@ -46,6 +47,7 @@ export interface DecodeOptions {
  */
 export class SpeculativeDecoder {
   readonly #controller: SpeculationController;
+  readonly #speed: SpeedMeter;
   /** Ids of the pipeline's steps by those of the controller's. */
   readonly #stepIds = new Map<number, number>();
   /** What has happened since the loop last looked. */
@@ -63,6 +65,7 @@ export class SpeculativeDecoder {
     private readonly options: DecodeOptions,
   ) {
     const { planner } = speculation;
+    this.#speed = new SpeedMeter(planner);
     this.#controller = new SpeculationController({
       text,
       maxTokens: options.maxTokens,
@@ -128,6 +131,7 @@ export class SpeculativeDecoder {
     const { tokens, cancelled } = this.#controller.finished(id, choices);
     this.#steps++;
     this.#cancel(cancelled);
+    this.#speed.add(tokens.length, performance.now());
     // What follows is under way before anybody looks at the tokens.
     this.#submitSteps();
     return tokens;

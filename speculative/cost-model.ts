@@ -8,6 +8,8 @@ export interface PipelineCosts {
   readonly hopMs: number;
   /** Milliseconds for drafting a token, on the processor that the first stage uses. */
   readonly draftMs: number;
+  /** How much longer steps take when all stages compute at once: 1 unless stages share processors. */
+  readonly sharing: number;
 }
 
 /** Milliseconds by tokens in a step, measured for some sizes. */
@@ -81,8 +83,10 @@ function pipelinedCycleMs(schedule: Schedule, a: number, costs: PipelineCosts): 
 /** When the results of a chain of right guesses are back, in milliseconds from its beginning. */
 function* resultTimes(
   schedule: Schedule,
-  { stages, hopMs, draftMs }: PipelineCosts,
+  { stages, hopMs, draftMs, sharing }: PipelineCosts,
 ): Generator<number, never> {
+  const busyShare = Math.min(schedule.window, stages.length) / stages.length;
+  const slower = Math.max(1, sharing * busyShare);
   const free = new Array<number>(stages.length).fill(0);
   const back: number[] = [];
   for (let step = 0; ; step++) {
@@ -91,7 +95,7 @@ function* resultTimes(
     const drafted = (free[0] ?? 0) + (step === 0 ? tokens - 1 : tokens) * draftMs;
     let time = Math.max(drafted, back[step - schedule.window] ?? 0);
     for (const [i, stage] of stages.entries()) {
-      free[i] = Math.max(time, free[i] as number) + stageMs(stage, tokens);
+      free[i] = Math.max(time, free[i] as number) + slower * stageMs(stage, tokens);
       time = free[i] + hopMs;
     }
     back.push(time);

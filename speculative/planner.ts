@@ -1,6 +1,12 @@
 import { AcceptanceEstimate } from './acceptance.js';
 import { tokensPerMs, type PipelineCosts } from './cost-model.js';
-import { plainSchedule, type Schedule, type SpeculationChoice } from './schedule.js';
+import {
+  plainSchedule,
+  type Schedule,
+  type SpeculationChoice,
+  type SpeculationMode,
+} from './schedule.js';
+import { TrackRecord } from './track-record.js';
 
 /** Step sizes that are considered; what kernels compute is measured for these. */
 export const stepSizes: readonly number[] = [1, 2, 4, 8, 16];
@@ -17,11 +23,22 @@ const worthwhile = 1.04;
 /** A schedule is reconsidered when the acceptance has changed by this much. */
 const reconsiderAt = 0.02;
 
-/** Picks the schedule that the cost model says is fastest, from the running acceptance of the drafts. */
+/** A schedule, and the tokens per millisecond that the cost model expects of it. */
+interface Candidate {
+  readonly schedule: Schedule;
+  readonly rate: number;
+}
+
+/**
+ * Picks the schedule that should be fastest: by the cost model, the running acceptance of the drafts, and how fast each
+ * mode has been in truth. Costs are measured once; other programs, or more conversations, change them.
+ */
 export class SpeculationPlanner {
   readonly acceptance = new AcceptanceEstimate();
-  #schedule: Schedule | undefined;
+  readonly #record = new TrackRecord();
+  #candidates: readonly Candidate[] = [];
   #plannedFor = -1;
+  #picked: Candidate | undefined;
 
   /**
    * @param costs of the pipeline, and of whatever drafts
@@ -35,20 +52,37 @@ export class SpeculationPlanner {
 
   /** What to do now. */
   get schedule(): Schedule {
-    if (this.fixed) return this.fixed();
-    const { rate } = this.acceptance;
-    if (!this.#schedule || Math.abs(rate - this.#plannedFor) > reconsiderAt) {
-      this.#schedule = bestSchedule(this.choice, rate, this.costs);
-      this.#plannedFor = rate;
-    }
-    return this.#schedule;
+    return this.fixed ? this.fixed() : this.#pick().schedule;
+  }
+
+  /** Learns how long some tokens took, all of them with schedules of this mode. */
+  observe(mode: SpeculationMode, tokens: number, ms: number): void {
+    const picked = this.#picked;
+    // What was planned meanwhile has another speed to compare with.
+    if (picked?.schedule.mode !== mode) return;
+    this.#record.add(mode, tokens / ms / picked.rate);
+    this.#picked = undefined;
   }
 
   /** Tokens per second that the schedule promises, against those without speculation. */
   get promisedSpeedup(): number {
+    if (this.fixed) return 1;
+    const plain = tokensPerMs(plainSchedule, this.acceptance.rate, this.costs);
+    return this.#expected(this.#pick()) / (plain * this.#record.ratio('off'));
+  }
+
+  #pick(): Candidate {
     const { rate } = this.acceptance;
-    const plain = tokensPerMs(plainSchedule, rate, this.costs);
-    return tokensPerMs(this.schedule, rate, this.costs) / plain;
+    if (Math.abs(rate - this.#plannedFor) > reconsiderAt) {
+      this.#candidates = candidates(this.choice, rate, this.costs);
+      this.#plannedFor = rate;
+      this.#picked = undefined;
+    }
+    return (this.#picked ??= best(this.#candidates, (candidate) => this.#expected(candidate)));
+  }
+
+  #expected({ schedule, rate }: Candidate): number {
+    return rate * this.#record.ratio(schedule.mode);
   }
 }
 
@@ -58,14 +92,30 @@ export function bestSchedule(
   acceptance: number,
   costs: PipelineCosts,
 ): Schedule {
-  if (choice === 'off') return plainSchedule;
+  return best(candidates(choice, acceptance, costs), ({ rate }) => rate).schedule;
+}
+
+/** The fastest schedule of each mode that a choice allows; without speculation first. */
+function candidates(
+  choice: SpeculationChoice,
+  acceptance: number,
+  costs: PipelineCosts,
+): Candidate[] {
   const rate = (schedule: Schedule) => tokensPerMs(schedule, acceptance, costs);
-  const candidates = [
-    ...(choice === 'pipelined' ? [] : [bestSync(rate)]),
-    ...(choice === 'sync' ? [] : [bestPipelined(rate)]),
-  ];
-  const best = fastest(candidates, rate);
-  return choice === 'auto' && rate(best) < worthwhile * rate(plainSchedule) ? plainSchedule : best;
+  const schedules: Schedule[] = [];
+  if (choice === 'off' || choice === 'auto') schedules.push(plainSchedule);
+  if (choice === 'sync' || choice === 'auto') schedules.push(bestSync(rate));
+  if (choice === 'pipelined' || choice === 'auto') schedules.push(bestPipelined(rate));
+  return schedules.map((schedule) => ({ schedule, rate: rate(schedule) }));
+}
+
+function best(
+  candidates: readonly Candidate[],
+  expected: (candidate: Candidate) => number,
+): Candidate {
+  const demanded = (candidate: Candidate) =>
+    expected(candidate) * (candidate.schedule.mode === 'off' ? worthwhile : 1);
+  return candidates.reduce((a, b) => (demanded(b) > demanded(a) ? b : a));
 }
 
 type Rate = (schedule: Schedule) => number;

@@ -8,7 +8,7 @@ import { chatDefaults, samplingFrom } from '../sampling.js';
 import type { Settings } from '../settings.js';
 import { describeSummary } from '../summary.js';
 import { helpText, parseCommand, type ChatCommand } from './commands.js';
-import { describeStages, type Display } from './display.js';
+import { describeDrafts, describeStages, type Display } from './display.js';
 import { InputAssembler } from './input-assembler.js';
 import type { LineReader } from './line-reader.js';
 import type { Transcript } from './transcript.js';
@@ -92,7 +92,10 @@ export class ChatLoop {
         return display.note('a new conversation');
       case 'stats': {
         const stats = await cluster.coordinator.stats();
-        return display.note(describeStages(stats, this.#conversation.tokens, cluster.context));
+        display.note(describeStages(stats, this.#conversation.tokens, cluster.context));
+        const { speculation } = cluster.coordinator;
+        if (speculation) display.note(describeDrafts(speculation.stats));
+        return;
       }
       case 'system':
         if (command.argument !== '') transcript.system = command.argument;

@@ -1,3 +1,4 @@
+import type { SpeculationStats } from '../../coord/speculator.js';
 import type { StageStats } from '../../coord/stage-stats.js';
 import type { Cluster } from '../open-cluster.js';
 import { describeLatency } from '../latency.js';
@@ -51,6 +52,12 @@ export function describeCluster(model: string, cluster: Cluster): string {
     ...(stages.length > 1 ? [`links ${codec}`] : []),
     `context ${context}`,
   ].join(' · ');
+}
+
+/** What became of drafts. */
+export function describeDrafts({ accepted, drafted, mode }: SpeculationStats): string {
+  const share = drafted === 0 ? '' : ` (${((100 * accepted) / drafted).toFixed(0)} %)`;
+  return `drafts: ${accepted} of ${drafted} right${share}, speculation is ${mode}`;
 }
 
 /** What the stages did. */

@@ -5,7 +5,7 @@ import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
 import { filterCandidates } from '../../engine/sampling/candidates.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { complete, openTestCluster } from '../support/cluster.js';
-import { openDraftModel } from '../support/drafts.js';
+import { openDraftModel, speculateWith } from '../support/drafts.js';
 import { goldenCases, repositoryPath } from '../support/golden.js';
 import { loadStages } from '../support/local-stages.js';
 
@@ -23,12 +23,7 @@ test('a token after an accepted draft is distributed as the filtered softmax of 
   const drafts = await openDraftModel();
   await using cluster = await openTestCluster({
     layers: [16],
-    speculation: {
-      choice: 'pipelined',
-      drafts: (range) => drafts.source(range),
-      draftMs: drafts.tokenMs,
-      schedule: () => ({ mode: 'pipelined', sizes: [2], window: 2 }),
-    },
+    speculation: speculateWith(drafts, () => ({ mode: 'pipelined', sizes: [2], window: 2 })),
   });
   const conversation = cluster.coordinator.conversation();
   const counts = new Map<number, number>();

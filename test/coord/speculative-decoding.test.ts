@@ -113,7 +113,7 @@ test(`over ${schedules} random schedules no text diverges and no cell leaks`, as
         const speculation: Speculation = {
           planner: new SpeculationPlanner(
             'auto',
-            { stages: [], hopMs: 0, draftMs: 0 },
+            { stages: [], hopMs: 0, draftMs: 0, sharing: 1 },
             () => schedule,
           ),
           drafts: scriptedDrafts(random),

@@ -13,7 +13,7 @@ function randomCosts(random: Random): PipelineCosts {
     return stepSizes.map((tokens) => ({ tokens, ms: fixedMs + eachMs * (tokens - 1) }));
   });
   const draftMs = random.share() < 0.3 ? 0 : random.share();
-  return { stages, hopMs: 6 * random.share() ** 3, draftMs };
+  return { stages, hopMs: 6 * random.share() ** 3, draftMs, sharing: 1 };
 }
 
 function randomSchedule(random: Random): Schedule {
@@ -43,6 +43,7 @@ describe('the cost model', () => {
       stages: [[{ tokens: 1, ms: 10 }], [{ tokens: 1, ms: 10 }]],
       hopMs: 0,
       draftMs: 0,
+      sharing: 1,
     };
     expect(tokensPerMs(plainSchedule, 0.5, even)).toBeCloseTo(1 / 20);
     // Every right guess saves one of two stages' time.
@@ -66,6 +67,7 @@ describe('the best schedule', () => {
     stages: [8, 8].map((ms) => stepSizes.map((tokens) => ({ tokens, ms: ms * (1 + tokens / 8) }))),
     hopMs: 0.2,
     draftMs: 0.4,
+    sharing: 1,
   };
 
   test('is as good as any that the simulation finds', () => {

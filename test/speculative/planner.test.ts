@@ -1,10 +1,14 @@
 import { expect, test } from 'vitest';
 import { AcceptanceEstimate } from '../../speculative/acceptance.js';
+import { tokensPerMs } from '../../speculative/cost-model.js';
 import { SpeculationPlanner, stepSizes } from '../../speculative/planner.js';
+import { plainSchedule } from '../../speculative/schedule.js';
+import { SpeedMeter } from '../../speculative/speed-meter.js';
 
 const costs = {
   stages: [10, 10].map((ms) => stepSizes.map((tokens) => ({ tokens, ms: ms * (1 + tokens / 6) }))),
   hopMs: 0.1,
+  sharing: 1,
   draftMs: 0.1,
 };
 
@@ -36,6 +40,41 @@ test('better drafts make longer steps', () => {
   const before = size();
   for (let i = 0; i < 300; i++) planner.acceptance.add(i % 20 !== 0);
   expect(size()).toBeGreaterThan(before);
+});
+
+test('auto believes what it sees more than what was promised, and tries again', () => {
+  const planner = new SpeculationPlanner('auto', costs);
+  for (let i = 0; i < 100; i++) planner.acceptance.add(true);
+  const plainMs = 1 / tokensPerMs(plainSchedule, 1, costs);
+  expect(planner.schedule.mode).toBe('pipelined');
+  // Both ways of speculating are half as fast as decoding without.
+  const observe = () => {
+    const { mode } = planner.schedule;
+    planner.observe(mode, 32, 32 * plainMs * (mode === 'off' ? 1 : 2));
+    return mode;
+  };
+  const modes = Array.from({ length: 1000 }, observe);
+  expect(modes.filter((mode) => mode === 'off').length).toBeGreaterThan(700);
+  expect(new Set(modes.slice(100)).size).toBeGreaterThan(1);
+  // From now on everything takes twice as long: that is no reason.
+  const slower = () => {
+    const { mode } = planner.schedule;
+    planner.observe(mode, 32, 64 * plainMs * (mode === 'off' ? 1 : 0.4));
+    return mode;
+  };
+  expect(Array.from({ length: 200 }, slower).at(-1)).not.toBe('off');
+});
+
+test('the speed of a text is measured over tokens of one mode', () => {
+  const seen: unknown[][] = [];
+  const planner = new SpeculationPlanner('pipelined', costs);
+  planner.observe = (...args) => void seen.push(args);
+  const meter = new SpeedMeter(planner);
+  for (let i = 0; i <= 80; i++) meter.add(1, 10 * i);
+  expect(seen).toEqual([
+    ['pipelined', 32, 320],
+    ['pipelined', 32, 320],
+  ]);
 });
 
 test('a fixed schedule stays', () => {

@@ -1,6 +1,8 @@
 import { DraftModel, draftChunk } from '../../coord/draft-model.js';
+import type { SpeculationOptions } from '../../coord/speculator.js';
 import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
 import { openGguf } from '../../model/gguf/reader.js';
+import type { Schedule } from '../../speculative/schedule.js';
 import { repositoryPath } from './golden.js';
 
 /** The demo model's draft, in this process. */
@@ -18,4 +20,14 @@ export async function openDraftModel(cells = 512): Promise<DraftModel> {
   } finally {
     await source.close();
   }
+}
+
+/** @param schedule instead of what the planner would do */
+export function speculateWith(drafts: DraftModel, schedule?: () => Schedule): SpeculationOptions {
+  return {
+    choice: 'auto',
+    drafts: (range) => drafts.source(range),
+    draftMs: drafts.tokenMs,
+    ...(schedule ? { schedule } : {}),
+  };
 }

@@ -1,0 +1,26 @@
+import type { SpeculationMode } from './schedule.js';
+
+/** Weight of what was seen last against all that was seen before. */
+const newest = 0.25;
+
+/** Whoever is not used is forgiven by this share whenever another is seen, so that it is tried again. */
+const forgiving = 0.005;
+
+/** How fast each mode was in truth, against what the cost model says of it: 1 until something else is seen. */
+export class TrackRecord {
+  readonly #ratios: Record<SpeculationMode, number> = { off: 1, sync: 1, pipelined: 1 };
+
+  /** @param ratio seen speed / expected speed, over some tokens */
+  add(mode: SpeculationMode, ratio: number): void {
+    for (const other of Object.keys(this.#ratios) as SpeculationMode[]) {
+      const ratioBefore = this.#ratios[other];
+      this.#ratios[other] +=
+        other === mode ? newest * (ratio - ratioBefore) : forgiving * (1 - ratioBefore);
+    }
+  }
+
+  /** Times what the cost model expects gives what is to be expected. */
+  ratio(mode: SpeculationMode): number {
+    return this.#ratios[mode];
+  }
+}
