@@ -2,6 +2,7 @@ import { codecNamed, codecNames } from '../transport/codecs/codecs.js';
 import { secretFromText, newSecretText } from '../transport/security.js';
 import { dial, listen } from '../transport/tcp.js';
 import { TensorReceiver, TensorSender } from '../transport/tensor-link.js';
+import { TcpChannel } from '../transport/tensor-channel.js';
 import { causalBatch } from '../coord/step-builder.js';
 import { greedy } from '../engine/engine.js';
 import { startLinkSimulator, type LinkConditions } from './link-simulator.js';
@@ -57,7 +58,7 @@ async function crossing(
     answer: () => ({ welcome }),
     onRejected: (reason) => console.error(reason.message),
     onConnection: (connection) =>
-      new TensorReceiver(connection, codec, rowSize, (_step, _hidden, release) => {
+      new TensorReceiver(new TcpChannel(connection), codec, rowSize, (_step, _hidden, release) => {
         release();
         arrived();
       }),
@@ -65,7 +66,7 @@ async function crossing(
   const target = { host: loopback, port: listener.port };
   const relay = await startLinkSimulator({ host: loopback, port: 0 }, target, conditions);
   const { connection } = await dial({ host: loopback, port: relay.port, hello, secret });
-  const sender = new TensorSender(connection, codec, rowSize);
+  const sender = new TensorSender(new TcpChannel(connection), codec, rowSize);
   const hidden = Float32Array.from({ length: rows * rowSize }, (_, i) => Math.sin(i));
   const text = new Int32Array(rows);
   const range = { start: 0, length: 512 };

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { Coordinator } from '../coord/coordinator.js';
 import type { WorkerAddress } from '../coord/remote-worker.js';
+import { channelFrom } from './channel.js';
 import { clusterSecret, passingSecret, type SharedSecret } from './cluster-secret.js';
 import { Closers } from './closers.js';
 import { cacheDirectory } from './directories.js';
@@ -66,6 +67,7 @@ export async function openCluster(
       kvType,
       codec: codec.length === 1 ? (codec[0] ?? defaultCodec) : codec,
       chunkTokens: settings.chunk ?? defaultChunk,
+      channel: channelFrom(settings),
       ...(speculation ? { speculation } : {}),
       cacheDirectory: settings.cacheDir ?? cacheDirectory(),
       softwareVersion: version,

@@ -3,6 +3,8 @@ import { syntheticShapes, syntheticTypes } from '../model/synthetic.js';
 import { deviceKinds, kvTypes } from '../engine/engine.js';
 import { codecNames } from '../transport/codecs/codecs.js';
 import { speculationModes } from '../speculative/schedule.js';
+import { transportChoices } from '../transport/open-channel.js';
+import { queueKinds } from '../transport/rdma/queue-pair.js';
 import { UsageError } from './errors.js';
 import { nearest } from './nearest.js';
 import * as type from './setting-types.js';
@@ -58,6 +60,24 @@ export const settings = {
       help: 'how hidden states travel: f32 is exact; fp8,f32 sets every link (default: fp8)',
     },
     codecNames,
+  ),
+  transport: type.oneOf(
+    {
+      flag: '--transport <name>',
+      help: 'what hidden states travel by: tcp, rdma, or auto, which takes RDMA where both ends have it (default: auto)',
+    },
+    transportChoices,
+  ),
+  rdmaDevice: type.text({
+    flag: '--rdma-device <name>',
+    help: 'RDMA device of this machine, by name or IPv4 address (default: the one that workers are reached by)',
+  }),
+  rdmaQueue: type.oneOf(
+    {
+      flag: '--rdma-queue <kind>',
+      help: 'rc repeats lost frames, uc is what Thunderbolt has (default: what suits the system)',
+    },
+    queueKinds,
   ),
   device: type.oneOf(
     { flag: '--device <kind>', help: 'what computes (default: auto, the best there is)' },

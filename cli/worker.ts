@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { formatAddress } from '../transport/tcp.js';
 import { Worker } from '../worker/worker.js';
+import { channelFrom } from './channel.js';
 import { clusterSecret } from './cluster-secret.js';
 import { Closers } from './closers.js';
 import { cacheDirectory } from './directories.js';
@@ -45,6 +46,9 @@ export function addWorkerCommand(program: Command): void {
     'core',
     'secretFile',
     'insecure',
+    'transport',
+    'rdmaDevice',
+    'rdmaQueue',
     'cacheDir',
     'logLevel',
   ]);
@@ -70,6 +74,7 @@ async function runWorker(flags: Record<string, unknown>): Promise<void> {
     ...(model ? { model } : {}),
     cacheDirectory: settings.cacheDir ?? cacheDirectory(),
     ...(shared ? { secret: shared.secret } : {}),
+    channel: channelFrom(settings),
     softwareVersion: version,
     logger,
   });

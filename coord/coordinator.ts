@@ -10,6 +10,7 @@ import type { CodecName } from '../transport/codecs/codec.js';
 import type { Connection } from '../transport/connection.js';
 import type { Messages } from '../transport/messages.js';
 import { stageReport } from '../transport/stage-report.js';
+import { offerChannel, type ChannelOptions } from '../transport/open-channel.js';
 import { dial } from '../transport/tcp.js';
 import { TensorSender } from '../transport/tensor-link.js';
 import { Tracer, type TraceEvent } from '../transport/tracer.js';
@@ -43,6 +44,8 @@ export interface CoordinatorOptions extends ConnectOptions {
   readonly kvType: KvType;
   /** How hidden states travel: one for all links, or one per link in pipeline order. */
   readonly codec: CodecName | readonly CodecName[];
+  /** What tensors travel by; default: RDMA where both ends have it. */
+  readonly channel?: Partial<Omit<ChannelOptions, 'logger'>>;
   /** Most tokens in one step of a prompt; longer prompts are cut smaller where that is faster. */
   readonly chunkTokens: number;
   /** Drafts tokens, so that several can be in the pipeline at once. */
@@ -284,16 +287,17 @@ export class Coordinator implements AsyncDisposable {
       ...(secret ? { secret } : {}),
     });
     this.#next = connection;
-    const { hiddenSize } = architectureOf(source).hyperparameters(source);
-    this.#sender = new TensorSender(
-      connection,
-      codecNamed(this.#codecOf(0)),
-      hiddenSize,
-      this.#tracer,
-    );
     void connection.closed.then(({ message }) =>
       this.#lose(new CoordinatorError('worker-lost', `lost ${message}`)),
     );
+    const { hiddenSize } = architectureOf(source).hyperparameters(source);
+    const codec = codecNamed(this.#codecOf(0));
+    const channel = await offerChannel(
+      connection,
+      codec.encodedBytes(1, hiddenSize),
+      this.#channel,
+    );
+    this.#sender = new TensorSender(channel, codec, hiddenSize, this.#tracer);
   }
 
   async #loadMessage(index: number, hashes: TensorHashes): Promise<Messages['load']> {
@@ -322,6 +326,8 @@ export class Coordinator implements AsyncDisposable {
       codecOut: next ? this.#codecOf(index + 1) : '',
       nextHost: next?.host ?? '',
       nextPort: next?.port ?? 0,
+      transport: this.#channel.transport,
+      rdmaQueue: this.#channel.rdmaQueue ?? '',
     };
   }
 
@@ -329,6 +335,11 @@ export class Coordinator implements AsyncDisposable {
   #codecOf(link: number): CodecName {
     const { codec } = this.options;
     return typeof codec === 'string' ? codec : (codec[link] ?? 'f32');
+  }
+
+  get #channel(): ChannelOptions {
+    const { channel, logger } = this.options;
+    return { transport: 'auto', ...channel, logger };
   }
 
   #ownStats(): Messages['stats'] {

@@ -1,3 +1,4 @@
+import type net from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TransportError } from './errors.js';
 import { FrameParser, frameLimits, frameStart, type FrameLimits } from './frames.js';
@@ -79,6 +80,12 @@ export class Connection {
   /** When the last frame with a payload began to arrive, as `performance.now()` tells. */
   get payloadBeganAt(): number {
     return this.#parser.payloadBeganAt;
+  }
+
+  /** This end's IP address; empty when it has none. */
+  get localAddress(): string {
+    const { localAddress } = this.socket as Partial<net.Socket>;
+    return (localAddress ?? '').replace(/^::ffff:/, '');
   }
 
   set limits(limits: FrameLimits) {

@@ -14,6 +14,8 @@ export type TransportErrorCode =
   | 'garbage'
   /** The peer was silent for too long. */
   | 'timeout'
+  /** RDMA cannot be used; the message says why. */
+  | 'rdma'
   /** The peer closed the connection, or it broke. */
   | 'closed';
 

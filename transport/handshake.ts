@@ -4,7 +4,7 @@ import { frameLimits } from './frames.js';
 import type { Message, Messages } from './messages.js';
 
 /** Both sides must speak the same version. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 /** Until the handshake is done, a peer may send this much and take this long. */
 export const handshakeLimits = { headerBytes: 1024, payloadBytes: 0 };
@@ -25,7 +25,7 @@ export async function sayHello(
   hello: Omit<Hello, 'protocolVersion'>,
 ): Promise<Welcome> {
   connection.send('hello', { protocolVersion, ...hello });
-  const message = await firstMessage(connection);
+  const message = await nextMessage(connection);
   if (message.kind === 'welcome' && message.body.protocolVersion === protocolVersion) {
     connection.limits = frameLimits;
     return message.body;
@@ -41,7 +41,7 @@ export async function answerHello(
   connection: Connection,
   answer: (hello: Hello) => Answer,
 ): Promise<Hello> {
-  const message = await firstMessage(connection);
+  const message = await nextMessage(connection);
   if (message.kind !== 'hello') throw failed(connection, 'garbage', 'did not say hello');
   const hello = message.body;
   const decision = hello.protocolVersion === protocolVersion ? answer(hello) : wrongVersion(hello);
@@ -64,12 +64,16 @@ function wrongVersion(hello: Hello): Answer {
   };
 }
 
-async function firstMessage(connection: Connection): Promise<Message> {
+/**
+ * The next message on a connection; those after it wait for another handler.
+ * @throws TransportError when none comes within the time for handshakes, or the connection ends
+ */
+export async function nextMessage(connection: Connection): Promise<Message> {
   let timer: NodeJS.Timeout | undefined;
   try {
     return await new Promise<Message>((resolve, reject) => {
       connection.onMessage = (message) => {
-        // What follows is for whoever uses the connection after the handshake.
+        // What follows is for whoever uses the connection next.
         connection.onMessage = undefined;
         resolve(message);
       };

@@ -2,6 +2,18 @@ import { fileURLToPath } from 'node:url';
 import protobuf from 'protobufjs';
 import { TransportError } from './errors.js';
 
+/** What the other end has to know of an RDMA queue pair. */
+export interface QueueAddress {
+  readonly number: number;
+  /** Sequence number of the first packet. */
+  readonly firstPacket: number;
+  readonly lid: number;
+  /** enum ibv_mtu: the most that this end can take. */
+  readonly mtu: number;
+  /** 16 bytes. */
+  readonly gid: Uint8Array;
+}
+
 /** What two sides tell each other; daisychain.proto says what the fields mean. */
 export interface Messages {
   hello: {
@@ -35,7 +47,15 @@ export interface Messages {
     codecOut: string;
     nextHost: string;
     nextPort: number;
+    transport: string;
+    rdmaQueue: string;
   };
+  channelOffer: { transport: string; queue: string; slotBytes: number; address: QueueAddress };
+  channelAnswer: { refusal: string; address: QueueAddress };
+  frame: object;
+  framesSent: { count: number };
+  framesArrived: { count: number };
+  rdmaEnded: { arrived: number; cause: string };
   missing: { names: string[] };
   tensorData: { name: string; offset: number };
   stored: { bytes: number };
@@ -134,5 +154,7 @@ function isComplete(kind: MessageKind, body: object): boolean {
     return body instanceof stepType.ctor && 'sampling' in body && !!body.sampling;
   if (kind === 'stats') return 'latency' in body && !!body.latency;
   if (kind === 'load') return body instanceof loadType.ctor && 'shard' in body && !!body.shard;
+  if (kind === 'channelOffer' || kind === 'channelAnswer')
+    return 'address' in body && !!body.address;
   return true;
 }

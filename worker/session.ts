@@ -9,7 +9,15 @@ import type { Message, Messages } from '../transport/messages.js';
 import type { ClusterSecret } from '../transport/security.js';
 import { toBytes } from '../transport/steps.js';
 import { stageReport } from '../transport/stage-report.js';
+import {
+  acceptChannel,
+  offerChannel,
+  transportChoices,
+  type ChannelOptions,
+} from '../transport/open-channel.js';
+import { queueKinds } from '../transport/rdma/queue-pair.js';
 import { dial } from '../transport/tcp.js';
+import type { TensorChannel } from '../transport/tensor-channel.js';
 import { TensorReceiver, TensorSender } from '../transport/tensor-link.js';
 import { Tracer } from '../transport/tracer.js';
 import { WorkerError } from './errors.js';
@@ -22,6 +30,7 @@ export interface SessionOptions {
   readonly model?: TensorSource;
   readonly cache: TensorCache;
   readonly secret?: ClusterSecret;
+  readonly channel: ChannelOptions;
   readonly softwareVersion: string;
   readonly logger: Logger;
 }
@@ -40,6 +49,7 @@ export class Session {
   readonly #tracer = new Tracer();
   #runner: StageRunner | undefined;
   #previous: Connection | undefined;
+  #incoming: TensorChannel | undefined;
   #receiver: TensorReceiver | undefined;
   #next: Connection | undefined;
   #sender: TensorSender | undefined;
@@ -61,7 +71,14 @@ export class Session {
     this.#previous?.close('replaced by another connection');
     this.#previous = connection;
     void connection.closed.then((reason) => this.options.logger.debug(reason.message));
-    this.#startReceiving();
+    acceptChannel(connection, this.options.channel).then(
+      (channel) => {
+        if (this.#previous !== connection) return;
+        this.#incoming = channel;
+        this.#startReceiving();
+      },
+      (error: Error) => connection.close(error.message),
+    );
   }
 
   /** Ends the session from this side. */
@@ -157,15 +174,13 @@ export class Session {
         },
       });
       this.#next = connection;
-      this.#sender = new TensorSender(
-        connection,
-        codecNamed(load.codecOut),
-        stage.hiddenSize,
-        this.#tracer,
-      );
       void connection.closed.then(({ message }) =>
         this.control.send('failed', { code: 'link', message }),
       );
+      const codec = codecNamed(load.codecOut);
+      const rowBytes = codec.encodedBytes(1, stage.hiddenSize);
+      const channel = await offerChannel(connection, rowBytes, this.#outgoing(load));
+      this.#sender = new TensorSender(channel, codec, stage.hiddenSize, this.#tracer);
     }
     const { control } = this;
     this.#runner = new StageRunner(
@@ -181,13 +196,25 @@ export class Session {
     this.#startReceiving();
   }
 
+  /** What this worker was started with, else what the coordinator wants. */
+  #outgoing(load: Messages['load']): ChannelOptions {
+    const { channel } = this.options;
+    const transport = transportChoices.find((choice) => choice === load.transport) ?? 'auto';
+    const rdmaQueue = channel.rdmaQueue ?? queueKinds.find((kind) => kind === load.rdmaQueue);
+    return {
+      ...channel,
+      transport: channel.transport === 'auto' ? transport : channel.transport,
+      ...(rdmaQueue ? { rdmaQueue } : {}),
+    };
+  }
+
   /** The previous stage may connect before or after this one is loaded. */
   #startReceiving(): void {
     const { hiddenSize } = this.#stage ?? {};
     const runner = this.#runner;
-    if (!this.#previous || !this.#load || !runner || hiddenSize === undefined) return;
+    if (!this.#incoming || !this.#load || !runner || hiddenSize === undefined) return;
     this.#receiver = new TensorReceiver(
-      this.#previous,
+      this.#incoming,
       codecNamed(this.#load.codecIn),
       hiddenSize,
       (step, hidden, release) => runner.enqueue(step, hidden, release),

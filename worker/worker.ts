@@ -4,6 +4,7 @@ import type { Engine } from '../engine/engine.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import type { Connection } from '../transport/connection.js';
 import type { Answer, Hello } from '../transport/handshake.js';
+import type { ChannelOptions } from '../transport/open-channel.js';
 import type { ClusterSecret } from '../transport/security.js';
 import { listen, type Listener } from '../transport/tcp.js';
 import { Session } from './session.js';
@@ -20,6 +21,8 @@ export interface WorkerOptions {
   readonly cacheDirectory: string;
   /** Coordinators and stages must know it; without it anyone who reaches the port may use the worker. */
   readonly secret?: ClusterSecret;
+  /** How tensors travel; default: as the coordinator wants it. */
+  readonly channel?: Partial<Omit<ChannelOptions, 'logger'>>;
   readonly softwareVersion: string;
   readonly logger: Logger;
 }
@@ -86,13 +89,15 @@ export class Worker {
       this.#session?.attachPrevious(connection);
       return;
     }
-    const { engine, model, logger, cacheDirectory, softwareVersion, secret } = this.options;
+    const { engine, model, logger, cacheDirectory, softwareVersion, secret, channel } =
+      this.options;
     logger.info(`${hello.name} connected`);
     const session = new Session(connection, hello.session, {
       engine,
       logger,
       softwareVersion,
       cache: new TensorCache(cacheDirectory),
+      channel: { transport: 'auto', ...channel, logger },
       ...(model ? { model } : {}),
       ...(secret ? { secret } : {}),
     });

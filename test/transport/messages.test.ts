@@ -10,6 +10,14 @@ import { fromBytes, readStep, stepMessage, toBytes } from '../../transport/steps
 import { randomNumbers } from './support/random.js';
 import { stepOf } from './support/steps.js';
 
+const queueAddress = {
+  number: 17,
+  firstPacket: 7,
+  lid: 0,
+  mtu: 3,
+  gid: Uint8Array.from({ length: 16 }, (_, i) => i),
+};
+
 /** One of each; sizes beyond 32 bits, and zeros, which protobuf leaves out. */
 const samples: Messages = {
   hello: { protocolVersion: 1, softwareVersion: '1.2.3', role: 'tensor', session: 's', name: 'ä' },
@@ -40,7 +48,15 @@ const samples: Messages = {
     codecOut: 'f32',
     nextHost: '::1',
     nextPort: 65535,
+    transport: 'auto',
+    rdmaQueue: 'uc',
   },
+  channelOffer: { transport: 'rdma', queue: 'rc', slotBytes: 65536, address: queueAddress },
+  channelAnswer: { refusal: '', address: queueAddress },
+  frame: {},
+  framesSent: { count: 2 ** 32 - 1 },
+  framesArrived: { count: 0 },
+  rdmaEnded: { arrived: 5, cause: 'frame 6 was lost' },
   missing: { names: ['a', 'b'] },
   tensorData: { name: 'a', offset: 2 ** 40 + 4096 },
   stored: { bytes: 2 ** 35 },
@@ -83,6 +99,10 @@ describe('messages', () => {
     ['text that is not UTF-8', Buffer.from([0x2a, 4, 0x0a, 2, 0xc3, 0x28])],
     ['a step without sampling', encodeMessage('step', without('step', 'sampling'))],
     ['a load without a shard', encodeMessage('load', without('load', 'shard'))],
+    [
+      'an offer without an address',
+      encodeMessage('channelOffer', without('channelOffer', 'address')),
+    ],
   ])('%s is refused', (_, header) => {
     expect(() => decodeMessage(header)).toThrow(TransportError);
   });

@@ -5,6 +5,7 @@ import { f32 } from '../../transport/codecs/f32.js';
 import type { Connection } from '../../transport/connection.js';
 import { stepMessage, type Step } from '../../transport/steps.js';
 import { linkWindow, TensorReceiver, TensorSender } from '../../transport/tensor-link.js';
+import { TcpChannel } from '../../transport/tensor-channel.js';
 import { randomNumbers } from './support/random.js';
 import { closeAll, connectionPair } from './support/sockets.js';
 import { stepOf } from './support/steps.js';
@@ -50,8 +51,14 @@ interface Link {
 async function link(codec: Codec): Promise<Link> {
   const { near, far } = await connectionPair();
   const arrivals = new Arrivals();
-  const receiver = new TensorReceiver(far, codec, rowSize, arrivals.take);
-  return { sender: new TensorSender(near, codec, rowSize), receiver, arrivals, near, far };
+  const receiver = new TensorReceiver(new TcpChannel(far), codec, rowSize, arrivals.take);
+  return {
+    sender: new TensorSender(new TcpChannel(near), codec, rowSize),
+    receiver,
+    arrivals,
+    near,
+    far,
+  };
 }
 
 function hiddenStates(rows: number, seed: number): Float32Array {
@@ -129,7 +136,7 @@ describe('a link', () => {
     const size = new Promise((resolve) => {
       far.onMessage = (_, payload) => resolve(payload.byteLength);
     });
-    await new TensorSender(near, f16, rowSize).send(stepOf(3), hiddenStates(3, 1));
+    await new TensorSender(new TcpChannel(near), f16, rowSize).send(stepOf(3), hiddenStates(3, 1));
     expect(await size).toBe(3 * rowSize * 2);
   });
 });
@@ -165,11 +172,11 @@ describe('a receiver that is slow', () => {
     const { near, far } = await connectionPair();
     const held: Float32Array[] = [];
     const arrived = new Promise<void>((resolve) => {
-      new TensorReceiver(far, f32, rowSize, (_, hidden) => {
+      new TensorReceiver(new TcpChannel(far), f32, rowSize, (_, hidden) => {
         if (held.push(hidden) === linkWindow) resolve();
       });
     });
-    const sender = new TensorSender(near, f32, rowSize);
+    const sender = new TensorSender(new TcpChannel(near), f32, rowSize);
     for (let id = 1; id <= linkWindow; id++) await sender.send(stepOf(2, id), hiddenStates(2, id));
     await arrived;
     for (const [i, hidden] of held.entries()) expect(hidden).toEqual(hiddenStates(2, i + 1));
@@ -179,7 +186,7 @@ describe('a receiver that is slow', () => {
     const { near, far } = await connectionPair();
     const held: Float32Array[] = [];
     const arrived = new Promise<void>((resolve) => {
-      new TensorReceiver(far, f32, rowSize, ({ id }, hidden, release) => {
+      new TensorReceiver(new TcpChannel(far), f32, rowSize, ({ id }, hidden, release) => {
         if (id === 1) {
           release();
           release();
@@ -188,7 +195,7 @@ describe('a receiver that is slow', () => {
         }
       });
     });
-    const sender = new TensorSender(near, f32, rowSize);
+    const sender = new TensorSender(new TcpChannel(near), f32, rowSize);
     for (let id = 1; id <= 3; id++) await sender.send(stepOf(1, id), hiddenStates(1, id));
     await arrived;
     expect(held).toEqual([hiddenStates(1, 2), hiddenStates(1, 3)]);

@@ -1,0 +1,169 @@
+import os from 'node:os';
+import type { Logger } from 'pino';
+import type { Connection } from './connection.js';
+import { TransportError } from './errors.js';
+import { nextMessage } from './handshake.js';
+import type { Messages, QueueAddress } from './messages.js';
+import { findEndpoint } from './rdma/devices.js';
+import { neededSlotBytes } from './rdma/frame-stream.js';
+import { queueKinds, type QueueKind } from './rdma/queue-pair.js';
+import { RdmaChannel } from './rdma/rdma-channel.js';
+import { TcpChannel, type TensorChannel } from './tensor-channel.js';
+
+/** How tensors travel; `auto` takes RDMA where both ends have it, else TCP. */
+export type TransportChoice = 'auto' | 'tcp' | 'rdma';
+export const transportChoices: readonly TransportChoice[] = ['auto', 'tcp', 'rdma'];
+
+export interface ChannelOptions {
+  readonly transport: TransportChoice;
+  /** Name or IPv4 address of the RDMA device; default: the one that has the connection's address, or the only one. */
+  readonly rdmaDevice?: string;
+  /** Default: RC, on macOS UC, which is all that Thunderbolt has. */
+  readonly rdmaQueue?: QueueKind;
+  readonly logger: Logger;
+}
+
+/** Slots are 4 KB × 2^k; larger ones carry prompts faster. */
+const smallestSlotBytes = 4096;
+const usualSlotBytes = 65_536;
+const largestSlotBytes = smallestSlotBytes << 7;
+
+/** Milliseconds for a first frame to go and come back. */
+const probeMs = 2000;
+
+/**
+ * The side that sends tensors: agrees with the other on how.
+ * @param rowBytes encoded bytes of a token's hidden states
+ * @throws TransportError 'rdma' when RDMA was asked for and cannot be used
+ */
+export async function offerChannel(
+  connection: Connection,
+  rowBytes: number,
+  options: ChannelOptions,
+): Promise<TensorChannel> {
+  if (options.transport !== 'tcp') {
+    try {
+      return await offerRdma(connection, rowBytes, options);
+    } catch (error) {
+      if (!isRdmaError(error) || options.transport === 'rdma') throw error;
+      options.logger.info(`${connection.peer}: tensors go over TCP: ${error.message}`);
+    }
+  }
+  connection.send('channelOffer', { ...tcpOffer });
+  return new TcpChannel(connection);
+}
+
+async function offerRdma(
+  connection: Connection,
+  rowBytes: number,
+  { rdmaDevice, rdmaQueue, logger }: ChannelOptions,
+): Promise<TensorChannel> {
+  const { localAddress } = connection;
+  if (rdmaDevice === undefined && isLoopback(localAddress))
+    throw new TransportError('rdma', 'both ends are on this machine');
+  const endpoint = findEndpoint(rdmaDevice, localAddress);
+  const queue = rdmaQueue ?? (process.platform === 'darwin' ? 'uc' : 'rc');
+  const slotBytes = slotBytesFor(rowBytes);
+  const channel = new RdmaChannel(connection, endpoint, queue, slotBytes, logger);
+  const offer = { transport: 'rdma', queue, slotBytes, address: channel.address };
+  connection.send('channelOffer', offer);
+  const answer = await nextMessage(connection);
+  if (answer.kind !== 'channelAnswer')
+    throw new TransportError('garbage', `${connection.peer} sent a ${answer.kind} here`);
+  try {
+    if (answer.body.refusal)
+      throw new TransportError('rdma', `${connection.peer}: ${answer.body.refusal}`);
+    channel.connect(answer.body.address);
+  } catch (error) {
+    await channel.abandon();
+    throw error;
+  }
+  if (!(await channel.probe(probeMs)))
+    channel.giveUp('no frame came back: are both ends on the same cable or network?');
+  logger.info(`${connection.peer}: tensors go by ${channel.name}`);
+  return channel;
+}
+
+/**
+ * The side that receives tensors: takes the other's offer, or refuses RDMA, which has the other go on with TCP.
+ * @throws TransportError when the peer does not offer anything
+ */
+export async function acceptChannel(
+  connection: Connection,
+  options: ChannelOptions,
+): Promise<TensorChannel> {
+  for (;;) {
+    const message = await nextMessage(connection);
+    if (message.kind !== 'channelOffer')
+      throw new TransportError('garbage', `${connection.peer} sent a ${message.kind} here`);
+    const { transport } = message.body;
+    if (transport !== 'rdma' && options.transport !== 'rdma') return new TcpChannel(connection);
+    if (transport !== 'rdma')
+      throw new TransportError(
+        'rdma',
+        `${connection.peer} offers TCP, --transport rdma wants RDMA`,
+      );
+    try {
+      return acceptRdma(connection, message.body, options);
+    } catch (error) {
+      const { message: cause } = error as Error;
+      options.logger.info(`${connection.peer}: tensors go over TCP: ${cause}`);
+      connection.send('channelAnswer', { refusal: cause, address: noAddress });
+    }
+  }
+}
+
+function acceptRdma(
+  connection: Connection,
+  offer: Messages['channelOffer'],
+  { transport, rdmaDevice, logger }: ChannelOptions,
+): TensorChannel {
+  if (transport === 'tcp') throw new TransportError('rdma', 'was started with --transport tcp');
+  const queue = queueKinds.find((kind) => kind === offer.queue);
+  const { slotBytes, address } = offer;
+  if (!queue || slotBytes < smallestSlotBytes || address.gid.byteLength !== 16)
+    throw new TransportError('rdma', 'does not understand the offer: install the same daisychain');
+  if (slotBytes > mostSlotBytes())
+    throw new TransportError('rdma', `takes frames of at most ${mostSlotBytes()} bytes: update it`);
+  const endpoint = findEndpoint(rdmaDevice, connection.localAddress);
+  const channel = new RdmaChannel(connection, endpoint, queue, slotBytes, logger);
+  try {
+    channel.connect(address);
+  } catch (error) {
+    void channel.abandon();
+    throw error;
+  }
+  connection.send('channelAnswer', { refusal: '', address: channel.address });
+  logger.info(`${connection.peer}: tensors come by ${channel.name}`);
+  return channel;
+}
+
+function slotBytesFor(rowBytes: number): number {
+  let slotBytes = usualSlotBytes;
+  while (slotBytes < neededSlotBytes(rowBytes)) slotBytes *= 2;
+  return Math.min(slotBytes, mostSlotBytes());
+}
+
+/** Thunderbolt carries frames of more than 4096 bytes from macOS 26.3 on, which is Darwin 25.3. */
+function mostSlotBytes(): number {
+  if (process.platform !== 'darwin') return largestSlotBytes;
+  const [major = 0, minor = 0] = os.release().split('.').map(Number);
+  return major > 25 || (major === 25 && minor >= 3) ? largestSlotBytes : smallestSlotBytes;
+}
+
+function isLoopback(address: string): boolean {
+  return address === '' || address === '::1' || address.startsWith('127.');
+}
+
+function isRdmaError(error: unknown): error is TransportError {
+  return error instanceof TransportError && error.code === 'rdma';
+}
+
+const noAddress: QueueAddress = {
+  number: 0,
+  firstPacket: 0,
+  lid: 0,
+  mtu: 0,
+  gid: new Uint8Array(16),
+};
+const tcpOffer = { transport: 'tcp', queue: '', slotBytes: 0, address: noAddress };

@@ -1,0 +1,318 @@
+import type { Logger } from 'pino';
+import type { Connection } from '../connection.js';
+import { TransportError } from '../errors.js';
+import {
+  decodeMessage,
+  encodeMessage,
+  type MessageKind,
+  type Messages,
+  type QueueAddress,
+} from '../messages.js';
+import type { MessagePart, OutgoingPayload, TensorChannel } from '../tensor-channel.js';
+import { completionCause } from './causes.js';
+import { CompletionQueue } from './completions.js';
+import type { Endpoint } from './devices.js';
+import { frameFlags } from './frame.js';
+import { FrameStream, type FrameCarrier } from './frame-stream.js';
+import { QueuePair, type QueueKind } from './queue-pair.js';
+import { RingMemory } from './ring-memory.js';
+
+/** Slots for frames in each direction, and for notices: together with frames they fit a queue. */
+export const frameSlots = 16;
+const noticeSlots = 8;
+const noticeBytes = 64;
+const receiveSlots = frameSlots + noticeSlots;
+
+/** Milliseconds after which frames that nobody has said to have arrived are asked for. */
+const askAfterMs = 50;
+
+/** Milliseconds for frames that must be on their way before they count as lost. */
+const patienceMs = 150;
+
+/** Tensors by RDMA beside a connection, which takes over when frames are lost or the device fails. */
+export class RdmaChannel implements TensorChannel {
+  bytesReceived = 0;
+  payloadBeganAt = 0;
+  readonly #memory: RingMemory;
+  readonly #completions: CompletionQueue;
+  readonly #pair: QueuePair;
+  readonly #stream: FrameStream;
+  #onPart: ((part: MessagePart) => void) | undefined;
+  /** Frames by RDMA that nobody has looked at yet: receive request and bytes. */
+  #waiting: [id: number, bytes: number][] = [];
+  /** Frames over the connection that nobody has looked at yet. */
+  readonly #waitingFrames: Uint8Array[] = [];
+  #fallenBack = false;
+  #closed = false;
+  #askTimer: NodeJS.Timeout | undefined;
+  #lossTimer: NodeJS.Timeout | undefined;
+  #notice = 0;
+  #onEcho: (() => void) | undefined;
+  #freed: Promise<void> = Promise.resolve();
+
+  /**
+   * Its queue pair is ready to be connected, with buffers posted.
+   * @throws TransportError 'rdma'
+   */
+  constructor(
+    private readonly connection: Connection,
+    endpoint: Endpoint,
+    kind: QueueKind,
+    private readonly slotBytes: number,
+    private readonly logger: Logger,
+  ) {
+    const { device } = endpoint;
+    this.name = `rdma (${kind}, ${device.name})`;
+    this.#memory = new RingMemory(device, this.#receiveAt(receiveSlots));
+    this.#completions = this.#orFree(
+      () =>
+        new CompletionQueue(device, {
+          onReceived: (id, bytes) => this.#received(id, bytes),
+          onFailed: (status) => this.#fallBack(completionCause(status)),
+        }),
+    );
+    this.#pair = this.#orFree(
+      () => new QueuePair(endpoint, kind, this.#memory, this.#completions.pointer),
+      () => this.#completions.close(),
+    );
+    this.#stream = new FrameStream(
+      Array.from({ length: frameSlots }, (_, slot) => this.#slot(slot * slotBytes)),
+      this.#byRdma(),
+      ({ header, payload, isLast }) =>
+        this.#deliver({ message: header && decodeMessage(header), payload, isLast }),
+    );
+    for (let id = 0; id < receiveSlots; id++) this.#offer(id);
+    void connection.closed.then(() => this.#close());
+  }
+
+  readonly name: string;
+
+  /** What the other end needs to connect its queue pair. */
+  get address(): QueueAddress {
+    return this.#pair.address;
+  }
+
+  get closed(): Promise<TransportError> {
+    return this.connection.closed;
+  }
+
+  get bytesSent(): number {
+    return this.#stream.bytesSent;
+  }
+  set bytesSent(bytes: number) {
+    this.#stream.bytesSent = bytes;
+  }
+
+  /** Connects the queue pair. @throws TransportError 'rdma' */
+  connect(other: QueueAddress): void {
+    this.#pair.connect(other);
+    this.connection.onMessage = (message, payload) => {
+      if (message.kind === 'frame') this.#receivedFrame(payload);
+      else if (message.kind === 'framesSent') this.#asked(message.body.count);
+      else if (message.kind === 'framesArrived') this.#stream.acknowledge(message.body.count);
+      else if (message.kind === 'rdmaEnded') this.#otherFellBack(message.body);
+      else throw new TransportError('garbage', `a ${message.kind} here`);
+    };
+  }
+
+  /** Whether a frame goes to the other side and one comes back within a time. */
+  async probe(timeoutMs: number): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const echoed = new Promise<boolean>((resolve) => {
+      this.#onEcho = () => resolve(true);
+      timer = setTimeout(() => resolve(false), timeoutMs);
+      void this.connection.closed.then(() => resolve(false));
+    });
+    this.#stream.announce(frameFlags.probe);
+    const isThere = await echoed;
+    clearTimeout(timer);
+    return isThere && !this.#fallenBack;
+  }
+
+  set onPart(handler: ((part: MessagePart) => void) | undefined) {
+    this.#onPart = handler;
+    for (const [id, bytes] of this.#waiting.splice(0)) this.#received(id, bytes);
+    for (const frame of this.#waitingFrames.splice(0)) this.#receivedFrame(frame);
+  }
+
+  async send<Kind extends MessageKind>(
+    kind: Kind,
+    body: Messages[Kind],
+    payload?: OutgoingPayload,
+    onSent?: () => void,
+  ): Promise<void> {
+    if (this.#closed) return onSent?.();
+    await this.#stream.send(encodeMessage(kind, body), payload);
+    onSent?.();
+  }
+
+  /** Ends it before it was used; the connection is for something else. */
+  async abandon(): Promise<void> {
+    this.#close();
+    await this.#freed;
+  }
+
+  /** Gives up RDMA: whatever has not arrived, and all that follows, goes over the connection. */
+  giveUp(cause: string): void {
+    this.#fallBack(cause);
+  }
+
+  #receivedFrame(frame: Uint8Array): void {
+    if (!this.#onPart) return void this.#waitingFrames.push(frame.slice());
+    this.bytesReceived += frame.byteLength;
+    this.#stream.receive(frame);
+  }
+
+  #received(id: number, bytes: number): void {
+    if (this.#fallenBack || this.#closed) return;
+    const frame = this.#slot(this.#receiveAt(id), bytes);
+    // Without a handler frames wait in their slots, and their sender for room. Notices do not wait.
+    const isNotice = bytes <= noticeBytes && isUnnumbered(frame);
+    if (!this.#onPart && !isNotice) return void this.#waiting.push([id, bytes]);
+    this.payloadBeganAt = performance.now();
+    this.bytesReceived += bytes;
+    try {
+      const flags = this.#stream.receive(frame);
+      if (flags & frameFlags.probe) this.#stream.announce(frameFlags.echo);
+      if (flags & frameFlags.echo) this.#onEcho?.();
+      if (!this.#closed) this.#offer(id);
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      this.#fallBack(error.message);
+    }
+  }
+
+  #deliver(part: MessagePart): void {
+    try {
+      this.#onPart?.(part);
+    } catch (error) {
+      // What is wrong with a message is the peer's fault, not the device's.
+      const what = error instanceof Error ? error.message : String(error);
+      this.connection.fail(
+        new TransportError('garbage', `${this.connection.peer} sent garbage: ${what}`),
+      );
+    }
+  }
+
+  #offer(id: number): void {
+    try {
+      this.#pair.receive(id, this.#receiveAt(id), this.slotBytes);
+    } catch (error) {
+      this.#fallBack((error as Error).message);
+    }
+  }
+
+  #byRdma(): FrameCarrier {
+    return {
+      sendSlot: (slot, bytes) => {
+        this.#post(slot * this.slotBytes, bytes);
+        this.#askLater();
+      },
+      sendNotice: (fill) => {
+        this.#notice = (this.#notice + 1) % noticeSlots;
+        const offset = frameSlots * this.slotBytes + this.#notice * noticeBytes;
+        this.#post(offset, fill(this.#slot(offset, noticeBytes)));
+      },
+    };
+  }
+
+  #post(offset: number, bytes: number): void {
+    try {
+      this.#pair.send(offset, bytes);
+      this.#completions.expect();
+    } catch (error) {
+      // Not within the stream's own work: it has not finished with this frame.
+      queueMicrotask(() => this.#fallBack((error as Error).message));
+    }
+  }
+
+  #byConnection(): FrameCarrier {
+    return {
+      // A copy: the socket may still hold it when our memory is freed.
+      sendSlot: (slot, bytes) =>
+        this.connection.send('frame', {}, this.#slot(slot * this.slotBytes, bytes).slice()),
+      sendNotice: () => this.connection.send('framesArrived', { count: this.#stream.arrived }),
+    };
+  }
+
+  /** When nothing was sent for a while, makes sure that everything arrived: a last frame may be lost unnoticed. */
+  #askLater(): void {
+    if (this.#askTimer) return void this.#askTimer.refresh();
+    this.#askTimer = setTimeout(() => {
+      if (this.#fallenBack || this.#stream.unacknowledged === 0) return;
+      this.connection.send('framesSent', { count: this.#stream.sent });
+    }, askAfterMs).unref();
+  }
+
+  #asked(sent: number): void {
+    if (this.#fallenBack) return;
+    const { arrived } = this.#stream;
+    this.connection.send('framesArrived', { count: arrived });
+    // Those that wait for a handler have arrived too.
+    if (arrived + this.#waiting.length >= sent) return;
+    clearTimeout(this.#lossTimer);
+    this.#lossTimer = setTimeout(() => {
+      if (this.#fallenBack || this.#stream.arrived + this.#waiting.length >= sent) return;
+      if (this.#stream.arrived === arrived) this.#fallBack(`frame ${arrived + 1} was lost`);
+      else this.#asked(sent);
+    }, patienceMs).unref();
+  }
+
+  #fallBack(cause: string): void {
+    if (!this.#leaveRdma()) return;
+    this.logger.warn(`${this.connection.peer}: going on over TCP, RDMA has failed: ${cause}`);
+    this.connection.send('rdmaEnded', { arrived: this.#stream.arrived, cause });
+  }
+
+  #otherFellBack({ arrived, cause }: Messages['rdmaEnded']): void {
+    if (this.#leaveRdma()) {
+      this.logger.warn(`${this.connection.peer}: going on over TCP, RDMA has failed: ${cause}`);
+      this.connection.send('rdmaEnded', { arrived: this.#stream.arrived, cause });
+    }
+    this.#stream.resume(this.#byConnection(), arrived);
+  }
+
+  /** @returns false when that was done before */
+  #leaveRdma(): boolean {
+    if (this.#fallenBack || this.#closed) return false;
+    this.#fallenBack = true;
+    // What arrived and was not looked at will be sent again.
+    this.#waiting = [];
+    this.#stream.suspend();
+    this.#pair.destroy();
+    return true;
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#askTimer);
+    clearTimeout(this.#lossTimer);
+    this.#stream.end();
+    if (!this.#fallenBack) this.#pair.destroy();
+    this.#freed = this.#completions.close().then(() => this.#memory.free());
+  }
+
+  #receiveAt(id: number): number {
+    return frameSlots * this.slotBytes + noticeSlots * noticeBytes + id * this.slotBytes;
+  }
+
+  #slot(offset: number, bytes = this.slotBytes): Uint8Array {
+    return this.#memory.bytes.subarray(offset, offset + bytes);
+  }
+
+  /** Frees what there is when the next thing cannot be made. */
+  #orFree<Result>(make: () => Result, free?: () => Promise<void>): Result {
+    try {
+      return make();
+    } catch (error) {
+      void (free?.() ?? Promise.resolve()).then(() => this.#memory.free());
+      throw error;
+    }
+  }
+}
+
+/** Frames without a number say only what arrived. */
+function isUnnumbered(frame: Uint8Array): boolean {
+  return frame.byteLength >= 8 && frame.subarray(4, 8).every((byte) => byte === 0);
+}

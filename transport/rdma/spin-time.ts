@@ -1,0 +1,30 @@
+/** Milliseconds: looking without a pause is never shorter, and never longer. */
+const shortestMs = 0.05;
+const longestMs = 2;
+
+/** Weight of the last wait against those before. */
+const newest = 0.2;
+
+/**
+ * How long to look for completions without a pause: as long as they usually take to come, if that is short. Where they
+ * come too rarely for that, waking up costs little beside the wait.
+ */
+export class SpinTime {
+  #lastFound = 0;
+  /** Running mean of the time between completions. */
+  #usualMs = longestMs;
+
+  /** Something has completed. @param nowMs on any clock */
+  found(nowMs: number): void {
+    const waited = Math.min(nowMs - this.#lastFound, 2 * longestMs);
+    this.#usualMs += newest * (waited - this.#usualMs);
+    this.#lastFound = nowMs;
+  }
+
+  /** Whether to look on, when nothing has completed. */
+  goesOn(nowMs: number): boolean {
+    const isWorthwhile = this.#usualMs < longestMs;
+    const spinMs = isWorthwhile ? Math.min(longestMs, 2 * this.#usualMs) : shortestMs;
+    return nowMs - this.#lastFound < Math.max(shortestMs, spinMs);
+  }
+}
