@@ -1,5 +1,6 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
+import { CompletionRing } from './completion-ring.js';
 import { SpinTime } from './spin-time.js';
 import { offsetOf, sizeOf } from './layouts.js';
 import { waitReadable } from './system.js';
@@ -18,12 +19,8 @@ export type ThreadCommand =
     }
   | { readonly kind: 'forget'; readonly id: number };
 
-/** What the thread tells: triples of request id, status and bytes, or that it has forgotten a queue. */
-export interface CompletionBatch {
-  readonly id: number;
-  readonly forgotten: boolean;
-  readonly completions: readonly number[];
-}
+/** What the thread tells: it has forgotten this queue. */
+export type Forgotten = number;
 
 interface Watched {
   readonly id: number;
@@ -41,28 +38,29 @@ const batchEntries = 16;
 const sleepMs = { events: 20, polling: 1 };
 
 const port = parentPort as MessagePort;
-const attention = workerData as Int32Array;
+const ring = new CompletionRing(workerData as SharedArrayBuffer);
 const watched: Watched[] = [];
 const completions = Buffer.alloc(batchEntries * sizeOf('ibv_wc'));
 const spinTime = new SpinTime();
+const offsets = {
+  request: offsetOf('ibv_wc', 'wr_id'),
+  status: offsetOf('ibv_wc', 'status'),
+  opcode: offsetOf('ibv_wc', 'opcode'),
+  bytes: offsetOf('ibv_wc', 'byte_len'),
+};
 
-run();
-
-/** Looks at the queues for ever: without a pause shortly after something happened, else woken by events. */
-function run(): never {
-  for (;;) {
-    obey();
-    const found = watched.some(take);
+/** Looks at the queues until told to end: without a pause shortly after something happened, else woken by events. */
+function run(): void {
+  while (!ring.isEnding) {
+    if (ring.takeCommands()) obey();
+    const found = takeAll();
     const now = performance.now();
-    if (found) spinTime.found(now);
+    if (found || ring.takeSending()) spinTime.found(now);
     else if (!spinTime.goesOn(now)) sleep();
   }
 }
 
 function obey(): void {
-  // Looking for messages costs more than looking at this.
-  if (Atomics.exchange(attention, 0, 0) === 0) return;
-  spinTime.found(performance.now());
   for (;;) {
     const received = receiveMessageOnPort(port) as { message: ThreadCommand } | undefined;
     if (!received) return;
@@ -87,40 +85,42 @@ function watch(command: ThreadCommand & { kind: 'watch' }): void {
 function forget(id: number): void {
   const index = watched.findIndex((each) => each.id === id);
   if (index >= 0) watched.splice(index, 1);
-  tell({ id, forgotten: true, completions: [] });
+  port.postMessage(id satisfies Forgotten);
 }
 
 /** Takes what has completed, and tells of it. @returns whether there was something */
+function takeAll(): boolean {
+  let found = false;
+  for (const each of watched) if (take(each)) found = true;
+  return found;
+}
+
 function take({ id, queue, poll }: Watched): boolean {
   const count = poll(queue, batchEntries, completions);
   if (count <= 0) return false;
-  const told: number[] = [];
+  let told = false;
   for (let i = 0; i < count; i++) {
     const at = i * sizeOf('ibv_wc');
-    const status = completions.readUInt32LE(at + offsetOf('ibv_wc', 'status'));
-    const opcode = completions.readUInt32LE(at + offsetOf('ibv_wc', 'opcode'));
+    const status = completions.readUInt32LE(at + offsets.status);
+    const opcode = completions.readUInt32LE(at + offsets.opcode);
     // A frame that was sent is nobody's business before the other side says that it arrived.
     if (status === 0 && (opcode & verbsValues.receiveBit) === 0) continue;
-    const request = completions.readUInt32LE(at + offsetOf('ibv_wc', 'wr_id'));
-    told.push(request, status, completions.readUInt32LE(at + offsetOf('ibv_wc', 'byte_len')));
+    const request = completions.readUInt32LE(at + offsets.request);
+    ring.write({ queue: id, request, status, bytes: completions.readUInt32LE(at + offsets.bytes) });
+    told = true;
   }
-  if (told.length > 0) tell({ id, forgotten: false, completions: told });
+  if (told) ring.notify();
   return true;
-}
-
-function tell(batch: CompletionBatch): void {
-  port.postMessage(batch);
 }
 
 function sleep(): void {
   const silent = watched.length === 0 || watched.some(({ descriptor }) => descriptor < 0);
   if (silent) {
-    Atomics.wait(attention, 0, 0, watched.length === 0 ? Infinity : sleepMs.polling);
-    return;
+    return ring.sleep(watched.length === 0 ? Infinity : sleepMs.polling);
   }
   for (const { queue, requestEvent } of watched) requestEvent(queue, 0);
   // What completed before the request gives no event.
-  if (watched.some(take)) return spinTime.found(performance.now());
+  if (takeAll()) return spinTime.found(performance.now());
   waitForEvents();
 }
 
@@ -141,3 +141,8 @@ function waitForEvents(): void {
     if (takeEvent?.(channel, [null], [null]) === 0) acknowledgeEvents?.(queue, 1);
   }
 }
+
+// koffi crashes where a thread calls through a pointer before it has called a library's function.
+waitReadable(Buffer.alloc(0), 0, 0);
+run();
+ring.ended();

@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import koffi from 'koffi';
-import { TransportError } from '../errors.js';
-import { orThrow } from './causes.js';
-import type { CompletionBatch, ThreadCommand } from './completion-thread.js';
+import { orThrow, threadFailed } from './causes.js';
+import { CompletionRing } from './completion-ring.js';
+import type { Forgotten, ThreadCommand } from './completion-thread.js';
 import type { RdmaDevice } from './devices.js';
 import { offsetOf } from './layouts.js';
 import { mostRequests } from './queue-pair.js';
@@ -45,9 +45,9 @@ export class CompletionQueue {
     });
   }
 
-  /** Frames are on their way: the thread looks more often for a moment. */
-  expect(): void {
-    thread().wake();
+  /** Something is being sent: the thread looks for answers without a pause for a moment. */
+  sending(): void {
+    thread().sending();
   }
 
   /** Ends it, when the queue pair is gone. Resolves when the thread does not look at it any more. */
@@ -58,21 +58,30 @@ export class CompletionQueue {
   }
 }
 
-/** The thread that looks at completion queues; there is one while there are queues. */
+/** Milliseconds that the end of the process waits for the thread, which sleeps for less. */
+const endMs = 200;
+
+/** The thread that looks at completion queues. It does next to nothing when there are none. */
 class CompletionThread {
   readonly #handlers = new Map<number, CompletionHandler>();
   readonly #removals = new Map<number, () => void>();
+  readonly #ring = new CompletionRing();
   readonly #worker: Worker;
-  readonly #attention = new Int32Array(new SharedArrayBuffer(4));
   #lastId = 0;
 
   constructor() {
     this.#worker = new Worker(new URL('./completion-thread.js', import.meta.url), {
-      workerData: this.#attention,
+      workerData: this.#ring.shared,
     });
     this.#worker.unref();
-    this.#worker.on('message', (batch: CompletionBatch) => this.#handle(batch));
-    this.#worker.on('error', (error: Error) => this.#fail(error));
+    this.#worker.on('message', (id: Forgotten) => {
+      this.#removals.get(id)?.();
+      this.#removals.delete(id);
+    });
+    this.#worker.on('error', () => this.#fail());
+    // Ended in the middle of a native call, the thread would take the process with it.
+    process.once('exit', () => this.#ring.end(endMs));
+    void this.#handleAll();
   }
 
   add(handler: CompletionHandler, command: Omit<ThreadCommand & { kind: 'watch' }, 'id'>): number {
@@ -90,37 +99,31 @@ class CompletionThread {
     });
   }
 
-  wake(): void {
-    Atomics.store(this.#attention, 0, 1);
-    Atomics.notify(this.#attention, 0);
+  sending(): void {
+    this.#ring.sending();
   }
 
   #tell(command: ThreadCommand): void {
     this.#worker.postMessage(command);
-    this.wake();
+    this.#ring.command();
   }
 
-  #handle({ id, forgotten, completions }: CompletionBatch): void {
-    if (forgotten) {
-      this.#removals.get(id)?.();
-      this.#removals.delete(id);
-      return;
-    }
-    for (let i = 0; i + 2 < completions.length; i += 3) {
-      const [request = 0, status = 0, bytes = 0] = completions.slice(i, i + 3);
-      // Whoever handles the one before may have ended the queue.
-      const handler = this.#handlers.get(id);
-      if (status !== 0) handler?.onFailed(status);
-      else handler?.onReceived(request, bytes);
+  async #handleAll(): Promise<never> {
+    for (;;) {
+      for (const { queue, request, status, bytes } of await this.#ring.take()) {
+        // Whoever handled the one before may have ended the queue.
+        const handler = this.#handlers.get(queue);
+        if (status !== 0) handler?.onFailed(status);
+        else handler?.onReceived(request, bytes);
+      }
     }
   }
 
   /** The thread has ended: no queue is looked at any more. */
-  #fail({ message }: Error): void {
+  #fail(): void {
     running = undefined;
-    for (const handler of this.#handlers.values()) handler.onFailed(-1);
+    for (const handler of this.#handlers.values()) handler.onFailed(threadFailed);
     for (const resolve of this.#removals.values()) resolve();
-    throw new TransportError('rdma', `the completion thread has failed: ${message}`);
   }
 }
 

@@ -219,7 +219,7 @@ export class RdmaChannel implements TensorChannel {
   #post(offset: number, bytes: number): void {
     try {
       this.#pair.send(offset, bytes);
-      this.#completions.expect();
+      this.#completions.sending();
     } catch (error) {
       // Not within the stream's own work: it has not finished with this frame.
       queueMicrotask(() => this.#fallBack((error as Error).message));

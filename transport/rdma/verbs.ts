@@ -8,7 +8,7 @@ export type Pointer = bigint;
 /** Values of verbs.h. */
 export const verbsValues = {
   accessLocalWrite: 1,
-  send: 0,
+  send: 2,
   sendSignaled: 2,
   kinds: { rc: 2, uc: 3 },
   states: { init: 1, readyToReceive: 2, readyToSend: 3 },
