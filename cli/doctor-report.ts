@@ -1,9 +1,10 @@
 import type { DoctorReport, ModelFacts, WorkerFacts } from './doctor.js';
 import { formatBytes } from './machine.js';
+import { formatRdma } from './rdma-facts.js';
 
 /** The report for people. */
 export function formatDoctorReport(report: DoctorReport): string {
-  const { machine, versions, devices, device, model, workers } = report;
+  const { machine, versions, devices, device, rdma, model, workers } = report;
   const lines = [
     `machine   ${machine.cpu}, ${machine.cores} cores (${machine.logicalCores} logical), ${machine.platform} ${machine.arch}`,
     `memory    ${formatBytes(machine.freeBytes)} of ${formatBytes(machine.memoryBytes)} free`,
@@ -15,6 +16,7 @@ export function formatDoctorReport(report: DoctorReport): string {
       `  ${found.name === device ? '*' : ' '} ${found.name} (${found.kind}): ${found.description.trim()}, ${formatBytes(found.freeBytes)} of ${formatBytes(found.totalBytes)} free`,
       `      weights go into ${found.bufferTypes.join(', else ')}`,
     ]),
+    ...formatRdma(rdma),
     ...(model ? formatModel(model) : []),
     ...(workers.length > 0 ? ['workers', ...workers.flatMap(formatWorker)] : []),
   ];

@@ -14,6 +14,7 @@ import { createLogger } from './logging.js';
 import { describeMachine, describeVersions } from './machine.js';
 import { openEngine } from './open-local.js';
 import { addSettings, settingsFrom } from './options.js';
+import { rdmaFacts, type RdmaFacts } from './rdma-facts.js';
 import { version } from './version.js';
 
 const examples = `
@@ -62,6 +63,7 @@ export interface DoctorReport {
   readonly devices: readonly Device[];
   /** Name of the device that would compute. */
   readonly device: string;
+  readonly rdma: RdmaFacts;
   readonly model?: ModelFacts;
   readonly workers: readonly WorkerFacts[];
 }
@@ -89,6 +91,7 @@ async function doctor(flags: Record<string, unknown>): Promise<void> {
     versions: describeVersions(engine),
     devices: engine.devices().map(deviceFacts),
     device: engine.device.name,
+    rdma: rdmaFacts(),
     ...(model ? { model } : {}),
     workers: await Promise.all(workers.map((worker) => workerFacts(worker, shared?.secret))),
   };

@@ -1,0 +1,259 @@
+import { execFileSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { registeredRegions } from '../../../transport/rdma/ring-memory.js';
+import type { QueueKind } from '../../../transport/rdma/queue-pair.js';
+import type { TensorChannel } from '../../../transport/tensor-channel.js';
+import { RunningCommand, runCommand } from '../../support/cli.js';
+import { clearTokens, goldenCases, repositoryPath } from '../../support/golden.js';
+import { Random } from '../../support/random.js';
+import { farAddress, nearAddress, openLink, sendRows, type Link } from './links.js';
+
+/** What is checked in the machine. Each throws when something is not as it should be. @returns what to report */
+export const cases: Readonly<Record<string, () => Promise<string>>> = {
+  'frames arrive intact over rc and uc at once': async () => {
+    const counts = await Promise.all([exchange('rc', 5000), exchange('uc', 5000)]);
+    return `${counts.join(' + ')} bytes`;
+  },
+  'a chat over rc gives the golden tokens': () => chat('rc'),
+  'a chat over uc gives the golden tokens': () => chat('uc'),
+  'frames that uc loses are noticed, and arrive over tcp': () => lossyExchanges('uc'),
+  'an answer completes when uc loses frames': () => withLoss('20%', () => chat('uc', true)),
+  'a cable that is pulled is noticed on rc': () => pulledCable('rc'),
+  'a cable that is pulled is noticed on uc': () => pulledCable('uc'),
+  'a worker that is killed is noticed': killedWorker,
+  'an address that leads nowhere is refused or noticed': wrongAddress,
+  'a device that may not be opened is said to be so': noPermission,
+  'a missing library is said to be so': missingLibrary,
+  'no memory stays registered': noRegions,
+  'an idle link costs next to nothing': idleLink,
+  'doctor shows the devices': doctor,
+};
+
+/** Sends messages of 1 byte to 4 MB, and compares what arrives. */
+async function exchange(queue: QueueKind, count: number, seed = 1): Promise<number> {
+  await using link = await openLink(queue);
+  return sendAll(link, messagesOf(count, seed));
+}
+
+function messagesOf(count: number, seed: number): { bytes: Uint8Array; rows: number }[] {
+  const random = new Random(seed);
+  return Array.from({ length: count }, (_, i) => {
+    const most = i % 500 === 499 ? 22 : i % 50 === 49 ? 18 : 13;
+    const rows = random.between(1, 8);
+    const rowBytes = Math.max(1, Math.floor(2 ** (most * random.share()) / rows));
+    const bytes = new Uint8Array(rows * rowBytes);
+    for (let at = 0; at < bytes.length; at += 61) bytes[at] = random.between(1, 255);
+    return { bytes, rows };
+  });
+}
+
+async function sendAll(
+  { near, far }: Pick<Link, 'near' | 'far'>,
+  messages: readonly { bytes: Uint8Array; rows: number }[],
+): Promise<number> {
+  const received = receiveAll(far, messages);
+  let bytes = 0;
+  for (const [i, message] of messages.entries()) {
+    await sendRows(near, i + 1, message.bytes, message.rows);
+    bytes += message.bytes.byteLength;
+  }
+  await received;
+  return bytes;
+}
+
+function receiveAll(far: TensorChannel, messages: readonly { bytes: Uint8Array }[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let next = 0;
+    let parts: Uint8Array[] = [];
+    far.onPart = ({ message, payload, isLast }) => {
+      if (message && (message.kind !== 'credit' || message.body.steps !== next + 1))
+        reject(new Error(`message ${next + 1} is missing`));
+      parts.push(payload.slice());
+      if (!isLast) return;
+      const expected = messages[next++]?.bytes;
+      if (!expected || Buffer.compare(Buffer.concat(parts), expected) !== 0)
+        reject(new Error(`message ${next} is damaged`));
+      parts = [];
+      if (next === messages.length) resolve();
+    };
+  });
+}
+
+async function chat(queue: QueueKind, fallsBack = false): Promise<string> {
+  const story = goldenCases('demo-q8_0.json').find(({ prompt }) => prompt.includes('a mouse.'));
+  const golden = story && clearTokens(story);
+  if (!story || !golden) throw new Error('no such golden case');
+  await using worker = await startWorker();
+  const args = [...runArguments(worker, queue), '--raw', '-p', story.prompt, '--json'];
+  const { code, stdout, stderr } = await runCommand([...args, '--max-tokens', '60']);
+  if (code !== 0) throw new Error(stderr);
+  const { tokens } = JSON.parse(stdout) as { tokens: number[] };
+  const same = tokens.filter((token, i) => token === golden[i]).length;
+  if (same < Math.min(golden.length, 60)) throw new Error(`${same} tokens are right: ${stdout}`);
+  const said = `${stderr}${worker.stderr}`;
+  if (!said.includes(`tensors go by rdma (${queue}`)) throw new Error(`not by RDMA: ${said}`);
+  if (said.includes('going on over TCP') !== fallsBack) throw new Error(said);
+  return `${same} tokens`;
+}
+
+async function startWorker(): Promise<RunningCommand> {
+  const args = ['worker', '--host', farAddress, '--port', '0', '--rdma-device', farAddress];
+  const worker = new RunningCommand([...args, '-m', model, '--threads', '1', '--insecure']);
+  await worker.until(() => worker.stderr.includes('listening on '));
+  return worker;
+}
+
+const model = repositoryPath('models/demo.gguf');
+
+function runArguments(worker: RunningCommand, queue: QueueKind): string[] {
+  const port = /listening on 10\.9\.0\.2:(\d+)/.exec(worker.stderr)?.[1] ?? '';
+  const parts = ['run', '-m', model, '--worker', `${farAddress}:${port}`, '--layers', '13,3'];
+  const link = ['--transport', 'rdma', '--rdma-device', nearAddress, '--rdma-queue', queue];
+  return [...parts, ...link, '--threads', '1', '--insecure', '--log-level', 'info'];
+}
+
+/** Many links on a cable that loses one packet of a hundred: each notices when it was hit, and loses nothing. */
+function lossyExchanges(queue: QueueKind): Promise<string> {
+  return withLoss('1%', async () => {
+    let fellBack = 0;
+    for (let seed = 1; seed <= 10; seed++) {
+      await using link = await openLink(queue);
+      await sendAll(link, messagesOf(200, seed));
+      if (link.warnings.some((warning) => warning.includes('going on over TCP'))) fellBack++;
+    }
+    if (fellBack < 8) throw new Error(`only ${fellBack} of 10 links noticed a loss`);
+    return `${fellBack} of 10 links were hit and fell back, all 2,000 messages arrived`;
+  });
+}
+
+async function withLoss<Result>(share: string, action: () => Promise<Result>): Promise<Result> {
+  shell(`tc qdisc add dev v0 root netem loss ${share}`);
+  try {
+    return await action();
+  } finally {
+    shell('tc qdisc del dev v0 root');
+  }
+}
+
+/** The device goes away in the middle; the connection, which goes another way, stays. */
+async function pulledCable(queue: QueueKind): Promise<string> {
+  await using link = await openLink(queue);
+  const messages = messagesOf(400, 7);
+  const received = sendAll(link, messages);
+  await sleep(100);
+  const begin = performance.now();
+  shell('ip link set v0 down');
+  try {
+    await received;
+    while (link.warnings.length === 0) await sleep(10);
+  } finally {
+    shell('ip link set v0 up; ip route add 10.9.0.2 dev v0 src 10.9.0.1 table 101');
+    shell('ip neigh replace 10.9.0.2 lladdr $(cat /sys/class/net/v1/address) dev v0 nud permanent');
+  }
+  const ms = performance.now() - begin;
+  if (ms > 5000) throw new Error(`noticed after ${ms.toFixed(0)} ms`);
+  return `${ms.toFixed(0)} ms: ${link.warnings[0] ?? ''}`;
+}
+
+async function killedWorker(): Promise<string> {
+  await using worker = await startWorker();
+  await using run = new RunningCommand([
+    ...runArguments(worker, 'rc'),
+    ...['-p', 'Tell me a story about a fox.', '--temperature', '10', '--max-tokens', '1500'],
+  ]);
+  await run.until(() => run.stdout.length > 10);
+  const begin = performance.now();
+  worker.child.kill('SIGKILL');
+  const { code, stderr } = await run.ended;
+  const ms = performance.now() - begin;
+  const lines = stderr.split('\n').filter((line) => line.startsWith('daisychain: '));
+  if (code === 0 || lines.length !== 1 || !lines[0]?.includes(farAddress)) throw new Error(stderr);
+  if (ms > 5000) throw new Error(`ended after ${ms.toFixed(0)} ms`);
+  return `${ms.toFixed(0)} ms: ${lines[0]}`;
+}
+
+async function wrongAddress(): Promise<string> {
+  await using worker = await startWorker();
+  const args = runArguments(worker, 'rc').map((arg) => (arg === nearAddress ? '10.9.0.77' : arg));
+  const { code, stderr } = await runCommand([...args, '-p', 'Hello']);
+  const line = errorLine(code, stderr);
+  if (!line.includes('10.9.0.77')) throw new Error(stderr);
+  return line;
+}
+
+/** As a user who does not own the device. */
+async function noPermission(): Promise<string> {
+  await using worker = await startWorker();
+  const command = [process.execPath, 'dist/cli/daisychain.js', ...runArguments(worker, 'rc')];
+  return failingCommand(
+    ['setpriv', '--reuid', '65534', '--clear-groups', ...command],
+    'permission',
+  );
+}
+
+/** With something else in the library's place. */
+async function missingLibrary(): Promise<string> {
+  await using worker = await startWorker();
+  const library = shell("ldconfig -p | awk '/libibverbs.so.1/{print $NF; exit}'").trim();
+  const command = [process.execPath, 'dist/cli/daisychain.js', ...runArguments(worker, 'rc')];
+  const hidden = `mount --bind /dev/null $(readlink -f ${library}); exec "$@"`;
+  return failingCommand(['unshare', '-m', 'bash', '-c', hidden, '-', ...command], 'not installed');
+}
+
+function failingCommand([program = '', ...args]: string[], expected: string): string {
+  try {
+    execFileSync(program, [...args, '-p', 'Hello'], {
+      cwd: repositoryPath(''),
+      env: { ...process.env, HOME: '/tmp', XDG_CACHE_HOME: '/tmp/cache', XDG_STATE_HOME: '/tmp' },
+      stdio: 'pipe',
+      timeout: 60_000,
+    });
+  } catch (error) {
+    const { status, stderr } = error as { status: number; stderr: Buffer };
+    const line = errorLine(status, stderr.toString());
+    if (line.includes(expected)) return line;
+    throw new Error(stderr.toString(), { cause: error });
+  }
+  throw new Error('it did not fail');
+}
+
+function errorLine(code: number | null, stderr: string): string {
+  const lines = stderr.split('\n').filter((line) => line.startsWith('daisychain: '));
+  if (code === 0 || lines.length !== 1) throw new Error(`${code}: ${stderr}`);
+  return lines[0] ?? '';
+}
+
+/** After all links of this process, and many more, the device holds nothing of ours. */
+async function noRegions(): Promise<string> {
+  for (let i = 0; i < 20; i++) {
+    await using link = await openLink(i % 2 === 0 ? 'rc' : 'uc');
+    await sendAll(link, messagesOf(5, i + 1));
+  }
+  await sleep(500);
+  if (registeredRegions() !== 0) throw new Error(`${registeredRegions()} regions are left`);
+  const held = shell('rdma resource show mr; rdma resource show qp | grep -v "type GSI"').trim();
+  if (held !== '') throw new Error(held);
+  return 'none after 20 links';
+}
+
+async function idleLink(): Promise<string> {
+  await using link = await openLink('rc');
+  await sendAll(link, messagesOf(20, 3));
+  await sleep(1000);
+  const before = process.cpuUsage();
+  await sleep(5000);
+  const { user, system } = process.cpuUsage(before);
+  return `${((user + system) / 50_000).toFixed(2)} % of an emulated core, for both ends`;
+}
+
+async function doctor(): Promise<string> {
+  const { stdout } = await runCommand(['doctor', '--json']);
+  const { rdma } = JSON.parse(stdout) as { rdma: { devices: unknown[] } };
+  const found = JSON.stringify(rdma);
+  if (!found.includes('rxe0') || !found.includes(nearAddress)) throw new Error(found);
+  return found;
+}
+
+function shell(command: string): string {
+  return execFileSync('bash', ['-c', command], { encoding: 'utf8' });
+}
