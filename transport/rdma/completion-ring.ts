@@ -11,7 +11,7 @@ export interface Completion {
 }
 
 /** Numbers before the ring's entries. */
-const at = { commands: 0, sending: 1, state: 2, written: 3, entries: 4 } as const;
+const at = { commands: 0, sending: 1, state: 2, written: 3, handled: 4, entries: 5 } as const;
 const states = { running: 0, ending: 1, ended: 2 } as const;
 
 /** More than the requests of sixteen links. */
@@ -56,6 +56,13 @@ export class CompletionRing {
     return Atomics.exchange(this.#numbers, at.sending, 0) !== 0;
   }
 
+  /** Waits until all that was written is handled: before that, little else can complete. */
+  waitHandled(timeoutMs: number): void {
+    const handled = Atomics.load(this.#numbers, at.handled);
+    if (handled === Atomics.load(this.#numbers, at.written)) return;
+    Atomics.wait(this.#numbers, at.handled, handled, timeoutMs);
+  }
+
   /** Waits for commands. */
   sleep(timeoutMs: number): void {
     Atomics.wait(this.#numbers, at.commands, 0, timeoutMs);
@@ -72,8 +79,10 @@ export class CompletionRing {
 
   // The main thread's side.
 
-  /** Takes what has completed, waiting for it. */
+  /** Takes what has completed, waiting for it; what was taken before is handled. */
   async take(): Promise<Completion[]> {
+    Atomics.store(this.#numbers, at.handled, this.#read);
+    Atomics.notify(this.#numbers, at.handled);
     for (;;) {
       const count = Atomics.load(this.#numbers, at.written);
       if (count !== this.#read) return this.#takeUntil(count);

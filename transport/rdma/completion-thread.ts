@@ -34,6 +34,9 @@ interface Watched {
 /** Completions taken at a time. */
 const batchEntries = 16;
 
+/** Longest wait for the main thread: it may have much to do for one frame. */
+const handledMs = 1;
+
 /** Longest sleep while there are events to wake the thread, and without them. */
 const sleepMs = { events: 20, polling: 1 };
 
@@ -55,6 +58,7 @@ function run(): void {
     if (ring.takeCommands()) obey();
     const found = takeAll();
     const now = performance.now();
+    if (found) ring.waitHandled(handledMs);
     if (found || ring.takeSending()) spinTime.found(now);
     else if (!spinTime.goesOn(now)) sleep();
   }
