@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['dist/test/**/*.test.js'],
+    // Boots a machine: `npm run test:rdma`.
+    exclude: ['dist/test/rdma/**'],
     testTimeout: 300_000,
     hookTimeout: 120_000,
     // Cluster tests start processes of their own; more files at once would only fight for cores.

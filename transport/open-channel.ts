@@ -29,7 +29,7 @@ const usualSlotBytes = 65_536;
 const largestSlotBytes = smallestSlotBytes << 7;
 
 /** Milliseconds for a first frame to go and come back. */
-const probeMs = 2000;
+const probeMs = 5000;
 
 /**
  * The side that sends tensors: agrees with the other on how.

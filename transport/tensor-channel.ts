@@ -88,14 +88,14 @@ export class TcpChannel implements TensorChannel {
   #sendPayload<Kind extends MessageKind>(
     kind: Kind,
     body: Messages[Kind],
-    { rows, rowBytes, encode }: OutgoingPayload,
+    payload: OutgoingPayload,
     onSent?: () => void,
   ): void {
-    const bytes = rows * rowBytes;
+    const bytes = payload.rows * payload.rowBytes;
     const buffer = this.#takeBuffer(bytes);
-    const payload = buffer.subarray(0, bytes);
-    encode(payload, 0, rows);
-    this.connection.send(kind, body, payload, () => {
+    const encoded = buffer.subarray(0, bytes);
+    payload.encode(encoded, 0, payload.rows);
+    this.connection.send(kind, body, encoded, () => {
       this.#freeBuffers.push(buffer);
       onSent?.();
     });

@@ -1,3 +1,5 @@
+import { setImmediate as immediate } from 'node:timers/promises';
+
 /** What completed on a queue. */
 export interface Completion {
   /** The queue's number. */
@@ -85,9 +87,16 @@ export class CompletionRing {
     Atomics.notify(this.#numbers, at.handled);
     for (;;) {
       const count = Atomics.load(this.#numbers, at.written);
-      if (count !== this.#read) return this.#takeUntil(count);
+      // However many come, the event loop has other things to do in between.
+      if (count !== this.#read) {
+        await immediate();
+        return this.#takeUntil(count);
+      }
       const { async, value } = Atomics.waitAsync(this.#numbers, at.written, count);
-      if (async) await value;
+      if (async) {
+        await value;
+        return this.#takeUntil(Atomics.load(this.#numbers, at.written));
+      }
     }
   }
 

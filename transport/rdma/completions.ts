@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import koffi from 'koffi';
 import { orThrow, threadFailed } from './causes.js';
@@ -61,6 +62,9 @@ export class CompletionQueue {
 /** Milliseconds that the end of the process waits for the thread, which sleeps for less. */
 const endMs = 200;
 
+/** Milliseconds of handling frames after which the event loop gets a turn. */
+const longestTurnMs = 2;
+
 /** The thread that looks at completion queues. It does next to nothing when there are none. */
 class CompletionThread {
   readonly #handlers = new Map<number, CompletionHandler>();
@@ -110,7 +114,12 @@ class CompletionThread {
 
   async #handleAll(): Promise<never> {
     for (;;) {
+      let begin = performance.now();
       for (const { queue, request, status, bytes } of await this.#ring.take()) {
+        if (performance.now() - begin > longestTurnMs) {
+          await immediate();
+          begin = performance.now();
+        }
         // Whoever handled the one before may have ended the queue.
         const handler = this.#handlers.get(queue);
         if (status !== 0) handler?.onFailed(status);
