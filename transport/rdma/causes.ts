@@ -68,9 +68,6 @@ export function checkZero(operation: Operation, device: string, result: number):
   if (result !== 0) throw rdmaError(operation, device, result > 0 ? result : lastError());
 }
 
-/** A status of our own: nobody looks at completions any more. */
-export const threadFailed = -1;
-
 /** Values of enum ibv_wc_status that say more than that something went wrong. */
 const statuses: Readonly<Record<number, string>> = {
   1: 'a frame is longer than the buffer for it',
@@ -78,7 +75,6 @@ const statuses: Readonly<Record<number, string>> = {
   5: 'the queue pair was ended',
   12: 'the other end does not answer: its process has ended, or the cable is out',
   13: 'the other end has no room for frames',
-  [threadFailed]: 'the completion thread has failed',
 };
 
 /** Why a completion failed. @param status enum ibv_wc_status */

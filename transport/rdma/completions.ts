@@ -1,13 +1,10 @@
-import { setImmediate as immediate } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
 import koffi from 'koffi';
-import { orThrow, threadFailed } from './causes.js';
-import { CompletionRing } from './completion-ring.js';
-import type { Forgotten, ThreadCommand } from './completion-thread.js';
+import { orThrow } from './causes.js';
+import { CompletionWatch } from './completion-watch.js';
 import type { RdmaDevice } from './devices.js';
-import { offsetOf } from './layouts.js';
+import { offsetOf, sizeOf } from './layouts.js';
 import { mostRequests } from './queue-pair.js';
-import { loadVerbs, type Pointer } from './verbs.js';
+import { loadVerbs, operation, verbsValues, type Pointer } from './verbs.js';
 
 /** What happened on a queue pair. */
 export interface CompletionHandler {
@@ -17,14 +14,30 @@ export interface CompletionHandler {
   onFailed(status: number): void;
 }
 
-/** The completion queue of one link. The process's one completion thread watches it. */
+/** Completions taken at a time: the event loop has other things to do in between. */
+const batchEntries = 4;
+
+const offsets = {
+  request: offsetOf('ibv_wc', 'wr_id'),
+  status: offsetOf('ibv_wc', 'status'),
+  opcode: offsetOf('ibv_wc', 'opcode'),
+  bytes: offsetOf('ibv_wc', 'byte_len'),
+};
+
+/** The completion queue of one link. */
 export class CompletionQueue {
   readonly pointer: Pointer;
   readonly #channel: Pointer | undefined;
-  readonly #id: number;
+  readonly #poll: (...values: unknown[]) => number;
+  readonly #requestEvent: (...values: unknown[]) => number;
+  readonly #completions = Buffer.alloc(batchEntries * sizeOf('ibv_wc'));
+  #closed = false;
 
   /** @throws TransportError 'rdma' */
-  constructor({ name, context }: RdmaDevice, handler: CompletionHandler) {
+  constructor(
+    { name, context }: RdmaDevice,
+    private readonly handler: CompletionHandler,
+  ) {
     const verbs = loadVerbs();
     this.#channel = verbs.createChannel?.(context) ?? undefined;
     const entries = 2 * mostRequests;
@@ -33,111 +46,54 @@ export class CompletionQueue {
       name,
       verbs.createCompletionQueue(context, entries, null, this.#channel ?? null, 0),
     );
-    const descriptor =
-      this.#channel === undefined
-        ? -1
-        : (koffi.decode(this.#channel, offsetOf('ibv_comp_channel', 'fd'), 'int') as number);
-    this.#id = thread().add(handler, {
-      kind: 'watch',
-      context,
-      queue: this.pointer,
-      channel: this.#channel ?? 0n,
-      descriptor,
-    });
+    this.#poll = operation(context, 'poll_cq');
+    this.#requestEvent = operation(context, 'req_notify_cq');
+    CompletionWatch.running.add(this);
   }
 
-  /** Something is being sent: the thread looks for answers without a pause for a moment. */
+  /** Where events come from, with its file descriptor; undefined where the library has none. */
+  get events(): { readonly channel: Pointer; readonly descriptor: number } | undefined {
+    if (this.#channel === undefined) return undefined;
+    const at = offsetOf('ibv_comp_channel', 'fd');
+    return {
+      channel: this.#channel,
+      descriptor: koffi.decode(this.#channel, at, 'int') as number,
+    };
+  }
+
+  /** Something is being sent: an answer may follow soon. */
   sending(): void {
-    thread().sending();
+    CompletionWatch.running.wake();
   }
 
-  /** Ends it, when the queue pair is gone. Resolves when the thread does not look at it any more. */
+  /** The next completion gives an event. */
+  requestEvent(): void {
+    this.#requestEvent(this.pointer, 0);
+  }
+
+  /** Handles some of what has completed. @returns whether there was something */
+  take(): boolean {
+    const count = this.#closed ? 0 : this.#poll(this.pointer, batchEntries, this.#completions);
+    // Whoever handles one may close the queue.
+    for (let i = 0; i < count && !this.#closed; i++) this.#handle(i * sizeOf('ibv_wc'));
+    return count > 0;
+  }
+
+  /** Ends it, when the queue pair is gone. Resolves when nothing looks at it any more. */
   async close(): Promise<void> {
-    await thread().remove(this.#id);
+    this.#closed = true;
+    await CompletionWatch.running.remove(this);
     loadVerbs().destroyCompletionQueue(this.pointer);
     if (this.#channel !== undefined) loadVerbs().destroyChannel?.(this.#channel);
   }
-}
 
-/** Milliseconds that the end of the process waits for the thread, which sleeps for less. */
-const endMs = 200;
-
-/** Milliseconds of handling frames after which the event loop gets a turn. */
-const longestTurnMs = 2;
-
-/** The thread that looks at completion queues. It does next to nothing when there are none. */
-class CompletionThread {
-  readonly #handlers = new Map<number, CompletionHandler>();
-  readonly #removals = new Map<number, () => void>();
-  readonly #ring = new CompletionRing();
-  readonly #worker: Worker;
-  #lastId = 0;
-
-  constructor() {
-    this.#worker = new Worker(new URL('./completion-thread.js', import.meta.url), {
-      workerData: this.#ring.shared,
-    });
-    this.#worker.unref();
-    this.#worker.on('message', (id: Forgotten) => {
-      this.#removals.get(id)?.();
-      this.#removals.delete(id);
-    });
-    this.#worker.on('error', () => this.#fail());
-    // Ended in the middle of a native call, the thread would take the process with it.
-    process.once('exit', () => this.#ring.end(endMs));
-    void this.#handleAll();
+  #handle(at: number): void {
+    const status = this.#completions.readUInt32LE(at + offsets.status);
+    if (status !== 0) return this.handler.onFailed(status);
+    // A frame that was sent is nobody's business before the other side says that it arrived.
+    const opcode = this.#completions.readUInt32LE(at + offsets.opcode);
+    if ((opcode & verbsValues.receiveBit) === 0) return;
+    const request = this.#completions.readUInt32LE(at + offsets.request);
+    this.handler.onReceived(request, this.#completions.readUInt32LE(at + offsets.bytes));
   }
-
-  add(handler: CompletionHandler, command: Omit<ThreadCommand & { kind: 'watch' }, 'id'>): number {
-    const id = ++this.#lastId;
-    this.#handlers.set(id, handler);
-    this.#tell({ ...command, id });
-    return id;
-  }
-
-  remove(id: number): Promise<void> {
-    this.#handlers.delete(id);
-    return new Promise((resolve) => {
-      this.#removals.set(id, resolve);
-      this.#tell({ kind: 'forget', id });
-    });
-  }
-
-  sending(): void {
-    this.#ring.sending();
-  }
-
-  #tell(command: ThreadCommand): void {
-    this.#worker.postMessage(command);
-    this.#ring.command();
-  }
-
-  async #handleAll(): Promise<never> {
-    for (;;) {
-      let begin = performance.now();
-      for (const { queue, request, status, bytes } of await this.#ring.take()) {
-        if (performance.now() - begin > longestTurnMs) {
-          await immediate();
-          begin = performance.now();
-        }
-        // Whoever handled the one before may have ended the queue.
-        const handler = this.#handlers.get(queue);
-        if (status !== 0) handler?.onFailed(status);
-        else handler?.onReceived(request, bytes);
-      }
-    }
-  }
-
-  /** The thread has ended: no queue is looked at any more. */
-  #fail(): void {
-    running = undefined;
-    for (const handler of this.#handlers.values()) handler.onFailed(threadFailed);
-    for (const resolve of this.#removals.values()) resolve();
-  }
-}
-
-let running: CompletionThread | undefined;
-
-function thread(): CompletionThread {
-  return (running ??= new CompletionThread());
 }

@@ -26,8 +26,8 @@ const receiveSlots = frameSlots + noticeSlots;
 /** Milliseconds after which frames that nobody has said to have arrived are asked for. */
 const askAfterMs = 50;
 
-/** Milliseconds for frames that must be on their way before they count as lost. */
-const patienceMs = 150;
+/** Milliseconds for frames that must be on their way before they count as lost. RC says itself when it gives up. */
+const patienceMs = { uc: 300, rc: 3000 } as const;
 
 /** Tensors by RDMA beside a connection, which takes over when frames are lost or the device fails. */
 export class RdmaChannel implements TensorChannel {
@@ -57,7 +57,7 @@ export class RdmaChannel implements TensorChannel {
   constructor(
     private readonly connection: Connection,
     endpoint: Endpoint,
-    kind: QueueKind,
+    private readonly kind: QueueKind,
     private readonly slotBytes: number,
     private readonly logger: Logger,
   ) {
@@ -255,7 +255,7 @@ export class RdmaChannel implements TensorChannel {
       if (this.#fallenBack || this.#stream.arrived + this.#waiting.length >= sent) return;
       if (this.#stream.arrived === arrived) this.#fallBack(`frame ${arrived + 1} was lost`);
       else this.#asked(sent);
-    }, patienceMs).unref();
+    }, patienceMs[this.kind]).unref();
   }
 
   #fallBack(cause: string): void {

@@ -7,24 +7,30 @@ const newest = 0.2;
 
 /**
  * How long to look for completions without a pause: as long as they usually take to come, if that is short. Where they
- * come too rarely for that, waking up costs little beside the wait.
+ * come too rarely for that, being woken costs little beside the wait.
  */
 export class SpinTime {
-  #lastFound = 0;
-  /** Running mean of the time between completions. */
+  /** When something was last found, or expected. */
+  #since = 0;
+  /** Running mean of the time between that and the next completion. */
   #usualMs = longestMs;
 
-  /** Something has completed. @param nowMs on any clock */
+  /** Something was sent, and an answer may come. @param nowMs on any clock */
+  expect(nowMs: number): void {
+    this.#since = nowMs;
+  }
+
+  /** Something has completed. */
   found(nowMs: number): void {
-    const waited = Math.min(nowMs - this.#lastFound, 2 * longestMs);
+    const waited = Math.min(nowMs - this.#since, 2 * longestMs);
     this.#usualMs += newest * (waited - this.#usualMs);
-    this.#lastFound = nowMs;
+    this.#since = nowMs;
   }
 
   /** Whether to look on, when nothing has completed. */
   goesOn(nowMs: number): boolean {
     const isWorthwhile = this.#usualMs < longestMs;
     const spinMs = isWorthwhile ? Math.min(longestMs, 2 * this.#usualMs) : shortestMs;
-    return nowMs - this.#lastFound < Math.max(shortestMs, spinMs);
+    return nowMs - this.#since < Math.max(shortestMs, spinMs);
   }
 }

@@ -38,8 +38,9 @@ async function exchange(queue: QueueKind, count: number): Promise<string> {
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   const bytes = await sendAll(link, messagesOf(count, 1));
-  if (link.warnings.length > 0) throw new Error(link.warnings.join());
-  return `${count} messages, ${bytes} bytes, event loop delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms`;
+  // UC may lose frames on a busy machine.
+  if (link.warnings.length > 0 && queue === 'rc') throw new Error(link.warnings.join());
+  return `${count} messages, ${bytes} bytes, event loop delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms; ${link.warnings.join()}`;
 }
 
 function messagesOf(count: number, seed: number): { bytes: Uint8Array; rows: number }[] {

@@ -1,39 +1,23 @@
 import { describe, expect, test } from 'vitest';
-import { CompletionRing } from '../../../transport/rdma/completion-ring.js';
+import { EventSignals } from '../../../transport/rdma/event-signals.js';
 import { SpinTime } from '../../../transport/rdma/spin-time.js';
 
-describe('the ring', () => {
-  test('carries completions in order, far beyond its size', async () => {
-    const main = new CompletionRing();
-    const thread = new CompletionRing(main.shared);
-    let expected = 0;
-    for (let round = 0; round < 20; round++) {
-      for (let i = 0; i < 300; i++)
-        thread.write({ queue: 1, request: round * 300 + i, status: i % 3, bytes: 2 ** 31 - 1 });
-      for (const { request, status, bytes } of await main.take()) {
-        expect([request, status, bytes]).toEqual([expected, (expected % 300) % 3, 2 ** 31 - 1]);
-        expected++;
-      }
-    }
-    expect(expected).toBe(6000);
+describe('signals between threads', () => {
+  test('wake who waits for events', async () => {
+    const main = new EventSignals();
+    const thread = new EventSignals(main.shared);
+    const more = main.moreEvents(0);
+    thread.event();
+    expect(await more).toBe(1);
+    thread.event();
+    expect(await main.moreEvents(1)).toBe(2);
   });
 
-  test('wakes who waits', async () => {
-    const main = new CompletionRing();
-    const thread = new CompletionRing(main.shared);
-    const taken = main.take();
-    thread.write({ queue: 7, request: 1, status: 0, bytes: 2 });
-    thread.notify();
-    expect(await taken).toEqual([{ queue: 7, request: 1, status: 0, bytes: 2 }]);
-  });
-
-  test('tells of commands and of sending once each', () => {
-    const main = new CompletionRing();
-    const thread = new CompletionRing(main.shared);
+  test('tell of commands once, and of the end', () => {
+    const main = new EventSignals();
+    const thread = new EventSignals(main.shared);
     main.command();
-    main.sending();
     expect([thread.takeCommands(), thread.takeCommands()]).toEqual([true, false]);
-    expect([thread.takeSending(), thread.takeSending()]).toEqual([true, false]);
     main.end(0);
     expect(thread.isEnding).toBe(true);
   });
