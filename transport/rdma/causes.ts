@@ -71,6 +71,7 @@ export function checkZero(operation: Operation, device: string, result: number):
 /** Values of enum ibv_wc_status that say more than that something went wrong. */
 const statuses: Readonly<Record<number, string>> = {
   1: 'a frame is longer than the buffer for it',
+  2: 'the device cannot send: the cable is out, or its network interface is down',
   4: 'a buffer is not registered',
   5: 'the queue pair was ended',
   12: 'the other end does not answer: its process has ended, or the cable is out',

@@ -71,12 +71,14 @@ export class CompletionQueue {
     this.#requestEvent(this.pointer, 0);
   }
 
-  /** Handles some of what has completed. @returns whether there was something */
+  /** Handles some of what has completed. @returns whether something has arrived */
   take(): boolean {
     const count = this.#closed ? 0 : this.#poll(this.pointer, batchEntries, this.#completions);
+    let hasArrived = false;
     // Whoever handles one may close the queue.
-    for (let i = 0; i < count && !this.#closed; i++) this.#handle(i * sizeOf('ibv_wc'));
-    return count > 0;
+    for (let i = 0; i < count && !this.#closed; i++)
+      if (this.#handle(i * sizeOf('ibv_wc'))) hasArrived = true;
+    return hasArrived;
   }
 
   /** Ends it, when the queue pair is gone. Resolves when nothing looks at it any more. */
@@ -87,13 +89,15 @@ export class CompletionQueue {
     if (this.#channel !== undefined) loadVerbs().destroyChannel?.(this.#channel);
   }
 
-  #handle(at: number): void {
+  /** @returns whether it is a frame that has arrived */
+  #handle(at: number): boolean {
     const status = this.#completions.readUInt32LE(at + offsets.status);
-    if (status !== 0) return this.handler.onFailed(status);
+    if (status !== 0) this.handler.onFailed(status);
     // A frame that was sent is nobody's business before the other side says that it arrived.
     const opcode = this.#completions.readUInt32LE(at + offsets.opcode);
-    if ((opcode & verbsValues.receiveBit) === 0) return;
+    if (status !== 0 || (opcode & verbsValues.receiveBit) === 0) return false;
     const request = this.#completions.readUInt32LE(at + offsets.request);
     this.handler.onReceived(request, this.#completions.readUInt32LE(at + offsets.bytes));
+    return true;
   }
 }

@@ -20,7 +20,7 @@ export type EventCommand =
 export type Forgotten = number;
 
 /** Longest wait for events: commands are looked at in between. */
-const waitMs = 20;
+const waitMs = 100;
 
 /** struct pollfd: descriptor, events wanted and events seen. */
 const pollEntry = { bytes: 8, events: 4, seen: 6, readable: 1 };
