@@ -19,6 +19,9 @@ const remedies: Partial<Record<Operation, Record<string, string>>> = {
       'no permission for /dev/infiniband: join the group that owns it (often rdma), or be root',
     EPERM:
       'no permission for /dev/infiniband: join the group that owns it (often rdma), or be root',
+    // The library tries other ways, and tells how the last one failed.
+    ENOENT:
+      'no permission for /dev/infiniband, or no ib_uverbs module: join the group that owns it (often rdma), or be root',
     ENODEV: 'the device is gone: look at "daisychain doctor"',
   },
   register: {
