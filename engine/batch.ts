@@ -39,6 +39,17 @@ function demand(condition: boolean, what: string): void {
   if (!condition) throw new EngineError(`the step makes no sense on this stage: ${what}`);
 }
 
+/**
+ * The part of a buffer that holds a batch's rows of hidden states: [n, hiddenSize] f32.
+ * @throws EngineError when it is too small
+ */
+export function rowsOf(buffer: Float32Array, batch: Batch, hiddenSize: number): Float32Array {
+  const values = batch.tokens.length * hiddenSize;
+  if (buffer.length < values)
+    throw new EngineError(`${buffer.length} hidden values for a step that needs ${values}`);
+  return buffer.subarray(0, values);
+}
+
 /** How many tokens back the repetition penalty looks. */
 export const penaltyReach = 64;
 

@@ -6,7 +6,7 @@ import { estimateStageMemory } from '../memory.js';
 import { bindGgml } from './bindings.js';
 import { chooseDevice, cpuDevice, listDevices } from './devices.js';
 import { GgmlStage, type GgmlContext } from './ggml-stage.js';
-import { Turns } from './turns.js';
+import { Turns } from '../turns.js';
 
 /** What to compute on. */
 export interface GgmlEngineOptions {

@@ -1,6 +1,6 @@
 import { architectureOf } from '../../model/architectures/registry.js';
 import { headTensor, type Shard } from '../../model/shard.js';
-import { checkBatch, recentTokens, type BatchLimits } from '../batch.js';
+import { checkBatch, rowsOf, type BatchLimits } from '../batch.js';
 import {
   EngineError,
   type Batch,
@@ -8,7 +8,8 @@ import {
   type StageMemory,
   type StageOptions,
 } from '../engine.js';
-import { chooseToken, isGreedy } from '../sampling/sampler.js';
+import { sampleBatch } from '../sampling/sample-batch.js';
+import { isGreedy } from '../sampling/sampler.js';
 import { Backend } from './backend.js';
 import type { Ggml } from './bindings.js';
 import type { GgmlDevice } from './devices.js';
@@ -16,7 +17,7 @@ import { EmbeddingGraph } from './embedding-graph.js';
 import { GraphCache } from './graph-cache.js';
 import { KvCache } from './kv-cache.js';
 import type { HeadOutput, StageParts, StepGraph } from './step-graph.js';
-import type { Turns } from './turns.js';
+import type { Turns } from '../turns.js';
 import { Weights } from './weights.js';
 
 /** Embedding graphs to keep: decoding uses one size, verification and prefill a few. */
@@ -100,14 +101,15 @@ export class GgmlStage implements Stage {
   async forward(batch: Batch, hidden: Float32Array, output: Float32Array): Promise<Int32Array> {
     if (!this.shard.head) {
       const graph = await this.#compute(batch, hidden, 'none');
-      graph.getResult(this.#rows(output, batch));
+      graph.getResult(rowsOf(output, batch, this.hiddenSize));
       return new Int32Array(0);
     }
     if (batch.outputs.length === 0) {
       await this.#compute(batch, hidden, 'none');
       return new Int32Array(0);
     }
-    if (!isGreedy(batch.sampling)) return this.#sample(batch, await this.logits(batch, hidden));
+    if (!isGreedy(batch.sampling))
+      return sampleBatch(batch, await this.logits(batch, hidden), this.limits.vocabulary);
     const graph = await this.#compute(batch, hidden, 'argmax');
     const chosen = new Int32Array(batch.outputs.length);
     graph.getResult(chosen);
@@ -141,7 +143,10 @@ export class GgmlStage implements Stage {
       windowLength: batch.windowLength,
       head,
     });
-    graph.setInputs(batch, this.shard.embedding ? this.#embed(batch) : this.#rows(hidden, batch));
+    graph.setInputs(
+      batch,
+      this.shard.embedding ? this.#embed(batch) : rowsOf(hidden, batch, this.hiddenSize),
+    );
     await this.context.turns.take(() => this.#run(graph));
     return graph;
   }
@@ -166,26 +171,6 @@ export class GgmlStage implements Stage {
     const hidden = new Float32Array(tokens * this.hiddenSize);
     graph.lookUp(batch.tokens, hidden);
     return hidden;
-  }
-
-  /** The part of a caller's buffer that holds this batch's rows. */
-  #rows(buffer: Float32Array, batch: Batch): Float32Array {
-    const values = batch.tokens.length * this.hiddenSize;
-    if (buffer.length < values)
-      throw new EngineError(`${buffer.length} hidden values for a step that needs ${values}`);
-    return buffer.subarray(0, values);
-  }
-
-  #sample(batch: Batch, logits: Float32Array): Int32Array {
-    const { vocabulary } = this.limits;
-    return batch.outputs.map((row, i) =>
-      chooseToken(
-        logits.subarray(i * vocabulary, (i + 1) * vocabulary),
-        batch.sampling,
-        batch.positions[row] ?? 0,
-        recentTokens(batch, row),
-      ),
-    );
   }
 
   /** Scratch memory for the largest prefill chunk and for a verification step, so that it never has to grow. */
