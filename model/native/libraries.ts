@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import koffi, { type LibraryHandle } from 'koffi';
 import { ModelError } from '../errors.js';
+import './call-stack.js';
 
 /** The version of the platform packages that our struct layouts and function signatures were written for. */
 export const librariesVersion = '3.21.1';
@@ -60,6 +61,20 @@ export function loadNativeLibraries(variant: LibraryVariant = 'default'): Native
   loaded = { variant, libraries };
   return libraries;
 }
+
+/**
+ * Loads only the library with ggml's types, which has no backends: for threads beside the main one, as ggml registers
+ * its backends once per process.
+ * @throws ModelError when the package is not installed
+ */
+export function loadGgmlBase(): LibraryHandle {
+  if (loaded) return loaded.libraries.ggmlBase;
+  const directory = packageDirectory(platformPackage('default'));
+  // koffi unloads a library that nobody refers to.
+  return (ggmlBase ??= koffi.load(path.join(directory, libraryFile(directory, 'ggml-base'))));
+}
+
+let ggmlBase: LibraryHandle | undefined;
 
 function platformPackage(variant: LibraryVariant): string {
   const platform = `${process.platform}-${process.arch}`;
