@@ -108,7 +108,7 @@ export interface Stage {
 export interface Device {
   readonly name: string;
   readonly description: string;
-  readonly kind: Exclude<DeviceKind, 'auto'>;
+  readonly kind: Exclude<DeviceKind, 'auto'> | 'webgpu' | 'coreml' | 'dml';
   readonly freeBytes: number;
   readonly totalBytes: number;
   /** Buffer types that weights can be put in, the preferred first. */

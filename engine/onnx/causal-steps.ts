@@ -1,0 +1,58 @@
+import type { Batch } from '../engine.js';
+import { Binding } from './binding.js';
+import type { KvMemory } from './kv-memory.js';
+import type { Session } from './session.js';
+import type { StepMemory, Wanted } from './step-memory.js';
+
+/** Bindings to keep: decoding uses one per conversation, verification and prefill a few. */
+const capacity = 32;
+
+/** Computes plain text: attention reads and writes the cells where they are. */
+export class CausalSteps implements Disposable {
+  readonly #bindings = new Map<string, { readonly binding: Binding; readonly memory: unknown }>();
+
+  constructor(
+    readonly session: Session,
+    private readonly memory: StepMemory,
+    private readonly kv: KvMemory,
+  ) {}
+
+  /**
+   * @param start the first cell that the tokens see
+   * @throws EngineError when computing fails
+   */
+  async compute(batch: Batch, start: number, wanted: Wanted): Promise<void> {
+    const { tokens, cells, outputs } = batch;
+    this.memory.set(batch, (cells.at(-1) as number) + 1 - start);
+    await this.#binding(start, tokens.length, outputs.length, wanted).run();
+  }
+
+  [Symbol.dispose](): void {
+    for (const { binding } of this.#bindings.values()) binding[Symbol.dispose]();
+    this.#bindings.clear();
+  }
+
+  /** The binding of a shape; those that were not used for long give way. */
+  #binding(start: number, tokens: number, outputs: number, wanted: Wanted): Binding {
+    const key = `${start} ${tokens} ${outputs} ${wanted}`;
+    // Logits move to other memory when there are more of them.
+    const memory = wanted === 'logits' ? this.memory.logits(outputs).buffer : undefined;
+    const found = this.#bindings.get(key);
+    if (found) this.#bindings.delete(key);
+    if (found?.memory === memory && found) {
+      this.#bindings.set(key, found);
+      return found.binding;
+    }
+    found?.binding[Symbol.dispose]();
+    const binding = new Binding(this.session);
+    this.#bindings.set(key, { binding, memory });
+    this.kv.bind(binding, start);
+    this.memory.bind(binding, tokens, outputs, wanted);
+    const oldest = this.#bindings.entries().next().value;
+    if (oldest && this.#bindings.size > capacity) {
+      this.#bindings.delete(oldest[0]);
+      oldest[1].binding[Symbol.dispose]();
+    }
+    return binding;
+  }
+}

@@ -1,0 +1,193 @@
+import type { GraphBuilder } from '../../../model/architectures/graph-builder.js';
+import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import { elementType } from '../bindings.js';
+import { blockSize, type Matrix } from '../weights/layout.js';
+import type { ShardWeights } from '../weights/shard-weights.js';
+import type { Graph } from './graph.js';
+import { microsoft } from './model-proto.js';
+
+/** Names of the tensors that every layer refers to. */
+export const stepInput = {
+  /** f32 [1, n, hiddenSize] */
+  hidden: 'hidden',
+  /** f32 [n, rotated / 2]: of every token's position. */
+  cosines: 'cosines',
+  sines: 'sines',
+  /** i64 [1, n]: 0 to n - 1, the rows of the tables above. */
+  rotations: 'rotations',
+  /** i32 [1]: the last cell, counted from the first one that is bound. */
+  lastCell: 'last cell',
+  /** i32, no dimensions: `last cell` + 1. */
+  cells: 'cells',
+  /** f32 [1, 1, n, cells]: what is added to a token's attention scores; only in graphs that are masked. */
+  mask: 'mask',
+  /** i64 [outputs] */
+  outputRows: 'output rows',
+} as const;
+
+/** Names of a layer's keys and values; the same memory is bound to both. */
+export function cacheNames(layer: number, kind: 'keys' | 'values') {
+  return { past: `past ${kind} ${layer}`, present: `present ${kind} ${layer}` };
+}
+
+/** A tensor of a graph: [1, n, features], the heads one after the other. */
+export interface Value {
+  readonly name: string;
+  /** 1 where it is not split into heads. */
+  readonly heads: number;
+}
+
+/** Writes the op vocabulary as ONNX nodes. */
+export class OnnxGraphBuilder implements GraphBuilder<Value> {
+  /** Sums of blocks of 32 features, by the tensor that they are of. */
+  readonly #blockSums = new Map<string, string>();
+
+  /** @param isMasked whether tokens see what a mask says; otherwise all cells up to their own */
+  constructor(
+    private readonly graph: Graph,
+    private readonly sizes: Hyperparameters,
+    private readonly weights: ShardWeights,
+    private readonly isMasked: boolean,
+  ) {}
+
+  rmsNorm(x: Value, weight: string): Value {
+    const { graph, sizes } = this;
+    const vector = this.#vector(weight);
+    const attributes = { axis: -1, epsilon: { float: sizes.normEpsilon } };
+    const normal = (name: string) =>
+      graph.node('SimplifiedLayerNormalization', [name, vector], attributes);
+    if (x.heads === 1) return { name: normal(x.name), heads: 1 };
+    const split = graph.node('Reshape', [x.name, graph.list([0, 0, x.heads, sizes.headSize])]);
+    const joined = graph.list([0, 0, x.heads * sizes.headSize]);
+    return { name: graph.node('Reshape', [normal(split), joined]), heads: x.heads };
+  }
+
+  linear(x: Value, name: string, options?: { bias: boolean }): Value {
+    const matrix = this.weights.matrix(`${name}.weight`);
+    const product = this.#multiply(x.name, matrix);
+    if (!options?.bias) return { name: product, heads: 1 };
+    return { name: this.graph.node('Add', [product, this.#vector(`${name}.bias`)]), heads: 1 };
+  }
+
+  splitHeads(x: Value, heads: number): Value {
+    return { name: x.name, heads };
+  }
+
+  rope(x: Value): Value {
+    const { rope, headSize } = this.sizes;
+    const rotated = this.graph.node(
+      'RotaryEmbedding',
+      [x.name, stepInput.rotations, stepInput.cosines, stepInput.sines],
+      {
+        interleaved: rope.pairing === 'neighbours' ? 1 : 0,
+        num_heads: x.heads,
+        ...(rope.dimensions === headSize ? {} : { rotary_embedding_dim: rope.dimensions }),
+      },
+      microsoft,
+    );
+    return { name: rotated, heads: x.heads };
+  }
+
+  attention(layer: number, q: Value, k: Value, v: Value): Value {
+    const { graph, sizes } = this;
+    const keys = cacheNames(layer, 'keys');
+    const values = cacheNames(layer, 'values');
+    const shape = [1, sizes.kvHeads, 'capacity', sizes.headSize];
+    for (const { past, present } of [keys, values]) {
+      graph.input(past, elementType.f32, shape);
+      graph.output(present, elementType.f32, shape);
+    }
+    const attended = graph.newName();
+    const inputs = [q.name, k.name, v.name, keys.past, values.past];
+    // Rotation is done already, so there are no tables and positions between the lengths and the mask.
+    const rest = [stepInput.lastCell, stepInput.cells, '', '', '', stepInput.mask];
+    graph.nodeWithOutputs(
+      'GroupQueryAttention',
+      [...inputs, ...(this.isMasked ? rest : rest.slice(0, 2))],
+      [attended, keys.present, values.present],
+      {
+        num_heads: q.heads,
+        kv_num_heads: k.heads,
+        ...(this.isMasked ? { causal: 0 } : {}),
+      },
+      microsoft,
+    );
+    return { name: attended, heads: 1 };
+  }
+
+  swiglu(gate: Value, up: Value): Value {
+    const { graph } = this;
+    const silu = graph.node('Mul', [gate.name, graph.node('Sigmoid', [gate.name])]);
+    return { name: graph.node('Mul', [silu, up.name]), heads: 1 };
+  }
+
+  add(a: Value, b: Value): Value {
+    return { name: this.graph.node('Add', [a.name, b.name]), heads: 1 };
+  }
+
+  #vector(name: string): string {
+    const values = this.weights.vector(name);
+    return this.graph.constant(name, elementType.f32, [values.length], values);
+  }
+
+  #multiply(x: string, matrix: Matrix): string {
+    const { graph } = this;
+    const { name, inputSize, outputSize, format, parts } = matrix;
+    if (format.bits === undefined) {
+      const stored = graph.constant(
+        name,
+        elementType[format.element],
+        [outputSize, inputSize],
+        parts.values,
+      );
+      const exact =
+        format.element === 'f32' ? stored : graph.node('Cast', [stored], { to: elementType.f32 });
+      return graph.node('MatMul', [x, graph.node('Transpose', [exact], { perm: [1, 0] })]);
+    }
+    const blocks = inputSize / blockSize;
+    const product = graph.node(
+      'MatMulNBits',
+      [
+        x,
+        graph.constant(
+          `${name} values`,
+          elementType.u8,
+          [outputSize, blocks, (blockSize * format.bits) / 8],
+          parts.values,
+        ),
+        graph.constant(`${name} scales`, elementType.f32, [outputSize, blocks], parts.scales),
+      ],
+      {
+        K: inputSize,
+        N: outputSize,
+        bits: format.bits,
+        block_size: blockSize,
+        // Activations as 8-bit blocks, as in ggml: several times faster than f32.
+        accuracy_level: 4,
+      },
+      microsoft,
+    );
+    if (!format.hasOffsets) return product;
+    // Σ (scale · q + offset) · x over a block is scale · Σ q · x + offset · Σ x.
+    const offsets = graph.constant(
+      `${name} offsets`,
+      elementType.f32,
+      [outputSize, blocks],
+      parts.offsets,
+    );
+    const transposed = graph.node('Transpose', [offsets], { perm: [1, 0] });
+    const rest = graph.node('MatMul', [this.#sumBlocks(x, blocks), transposed]);
+    return graph.node('Add', [product, rest]);
+  }
+
+  #sumBlocks(x: string, blocks: number): string {
+    const { graph } = this;
+    let sums = this.#blockSums.get(x);
+    if (sums === undefined) {
+      const split = graph.node('Reshape', [x, graph.list([0, 0, blocks, blockSize])]);
+      sums = graph.node('ReduceSum', [split, graph.list([-1])], { keepdims: 0 });
+      this.#blockSums.set(x, sums);
+    }
+    return sums;
+  }
+}

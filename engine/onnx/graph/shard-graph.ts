@@ -1,0 +1,76 @@
+import type { Architecture } from '../../../model/architectures/architecture.js';
+import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import { outputNormTensor, type Shard } from '../../../model/shard.js';
+import { elementType } from '../bindings.js';
+import type { ShardWeights } from '../weights/shard-weights.js';
+import { Graph } from './graph.js';
+import { OnnxGraphBuilder, stepInput, type Value } from './onnx-graph-builder.js';
+
+/** Names of what a shard's graph gives, beside keys and values. */
+export const stepOutput = {
+  /** Without the head: f32 [1, n, hiddenSize]. */
+  hidden: 'next hidden',
+  /** With the head: f32 [1, outputs, vocabulary]. */
+  logits: 'logits',
+  /** With the head: i64 [1, outputs], the likeliest. */
+  tokens: 'tokens',
+} as const;
+
+/** What the graphs of a shard are made from. */
+export interface ShardParts {
+  readonly architecture: Architecture;
+  readonly sizes: Hyperparameters;
+  readonly shard: Shard;
+  readonly weights: ShardWeights;
+  /** Name of the head's matrix, without its suffix. */
+  readonly headName: string;
+}
+
+/**
+ * A shard as an ONNX model: layers, and where it has the head the norm, the head's matrix and the choice of the
+ * likeliest token as well. One model serves batches of all sizes; what is not asked of it is not copied out.
+ * @param isMasked whether tokens see what a mask says, instead of all cells up to their own
+ */
+export function buildShardModel(parts: ShardParts, isMasked: boolean): Uint8Array {
+  const { architecture, sizes, shard, weights } = parts;
+  const graph = new Graph();
+  addInputs(graph, sizes, isMasked);
+  const builder = new OnnxGraphBuilder(graph, sizes, weights, isMasked);
+  let hidden: Value = { name: stepInput.hidden, heads: 1 };
+  for (let layer = shard.firstLayer; layer < shard.endLayer; layer++)
+    hidden = architecture.layer(builder, sizes, layer, hidden);
+  if (shard.head) addHead(graph, builder, parts, hidden);
+  else {
+    graph.nodeWithOutputs('Identity', [hidden.name], [stepOutput.hidden]);
+    graph.output(stepOutput.hidden, elementType.f32, [1, 'n', sizes.hiddenSize]);
+  }
+  return graph.encode();
+}
+
+function addInputs(graph: Graph, sizes: Hyperparameters, isMasked: boolean): void {
+  const { f32, i32, i64 } = elementType;
+  const rotated = sizes.rope.dimensions / 2;
+  graph.input(stepInput.hidden, f32, [1, 'n', sizes.hiddenSize]);
+  graph.input(stepInput.cosines, f32, ['n', rotated]);
+  graph.input(stepInput.sines, f32, ['n', rotated]);
+  graph.input(stepInput.rotations, i64, [1, 'n']);
+  graph.input(stepInput.lastCell, i32, [1]);
+  graph.input(stepInput.cells, i32, []);
+  if (isMasked) graph.input(stepInput.mask, f32, [1, 1, 'n', 'cells']);
+}
+
+function addHead(
+  graph: Graph,
+  builder: OnnxGraphBuilder,
+  { sizes, headName }: ShardParts,
+  hidden: Value,
+): void {
+  graph.input(stepInput.outputRows, elementType.i64, ['outputs']);
+  const rows = graph.node('Gather', [hidden.name, stepInput.outputRows], { axis: 1 });
+  const normal = builder.rmsNorm({ name: rows, heads: 1 }, outputNormTensor);
+  const logits = builder.linear(normal, headName);
+  graph.nodeWithOutputs('Identity', [logits.name], [stepOutput.logits]);
+  graph.output(stepOutput.logits, elementType.f32, [1, 'outputs', sizes.vocabulary]);
+  graph.nodeWithOutputs('ArgMax', [logits.name], [stepOutput.tokens], { axis: -1, keepdims: 0 });
+  graph.output(stepOutput.tokens, elementType.i64, [1, 'outputs']);
+}

@@ -1,0 +1,65 @@
+import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
+import type { Shard } from '../../model/shard.js';
+import { EngineError } from '../engine.js';
+import { fixed } from './memory.js';
+
+/** Keys and values of one layer: f32 [kvHeads, cells, headSize] each. */
+export interface LayerCache {
+  readonly keys: Float32Array;
+  readonly values: Float32Array;
+}
+
+/**
+ * The KV cache of a stage's layers in the process's memory. A head's cells follow each other, so a view that begins at
+ * a later cell has the cells of every head in the same distance, and its last head ends beyond the cells: there is
+ * room for that, which nobody ever touches and which therefore takes no memory.
+ */
+export class KvCache {
+  readonly #layers: LayerCache[];
+  readonly #firstLayer: number;
+
+  /** @throws EngineError when there is not enough memory */
+  constructor(
+    readonly sizes: Pick<Hyperparameters, 'kvHeads' | 'headSize'>,
+    shard: Shard,
+    readonly cells: number,
+  ) {
+    const length = (sizes.kvHeads + 1) * cells * sizes.headSize;
+    this.#firstLayer = shard.firstLayer;
+    try {
+      this.#layers = Array.from({ length: shard.endLayer - shard.firstLayer }, () => ({
+        keys: fixed.f32(length),
+        values: fixed.f32(length),
+      }));
+    } catch {
+      throw new EngineError(
+        'not enough memory for the KV cache: give this stage fewer layers (--layers) or a smaller --context',
+      );
+    }
+  }
+
+  /** Indices of the layers. */
+  get layers(): readonly number[] {
+    return this.#layers.map((_, i) => this.#firstLayer + i);
+  }
+
+  layer(index: number): LayerCache {
+    const layer = this.#layers[index - this.#firstLayer];
+    if (!layer) throw new EngineError(`layer ${index} is not of this shard`);
+    return layer;
+  }
+
+  /** Shape of a layer's keys, as ONNX Runtime is to see them. */
+  get shape(): readonly [number, number, number, number] {
+    return [1, this.sizes.kvHeads, this.cells, this.sizes.headSize];
+  }
+
+  /** Bytes of one head's cell. */
+  get cellBytes(): number {
+    return this.sizes.headSize * 4;
+  }
+
+  get bytes(): number {
+    return 2 * this.#layers.length * this.sizes.kvHeads * this.cells * this.cellBytes;
+  }
+}

@@ -1,0 +1,111 @@
+import { EngineError } from '../engine.js';
+import { elementType, type Pointer } from './bindings.js';
+import type { Binding } from './binding.js';
+import { cacheNames } from './graph/onnx-graph-builder.js';
+import type { KvCache } from './kv-cache.js';
+import type { Session } from './session.js';
+
+/** Where keys and values are kept. */
+export interface KvMemory extends Disposable {
+  readonly bytes: number;
+  /** Binds the keys and values of all layers, beginning with cell `start`. @throws EngineError when memory is short */
+  bind(binding: Binding, start: number): void;
+}
+
+const kinds = ['keys', 'values'] as const;
+
+/** Keys and values in the process's memory, where any range of cells can be bound. */
+export class HostKvMemory implements KvMemory {
+  constructor(readonly cache: KvCache) {}
+
+  get bytes(): number {
+    return this.cache.bytes;
+  }
+
+  bind(binding: Binding, start: number): void {
+    const { cache } = this;
+    for (const layer of cache.layers)
+      for (const kind of kinds) {
+        const { past, present } = cacheNames(layer, kind);
+        const data = cache.layer(layer)[kind];
+        binding.shared(past, present, data, start * cache.cellBytes, cache.shape);
+      }
+  }
+
+  [Symbol.dispose](): void {
+    // The arrays are the collector's.
+  }
+}
+
+/**
+ * Keys and values in a provider's own memory, which can only be bound from its beginning: every range of cells that
+ * begins elsewhere has tensors of its own.
+ */
+export class DeviceKvMemory implements KvMemory {
+  readonly #allocator: Pointer;
+  readonly #info: Pointer;
+  readonly #ranges = new Map<number, ReadonlyMap<string, Pointer>>();
+
+  constructor(
+    private readonly session: Session,
+    memoryName: string,
+    private readonly layers: readonly number[],
+    private readonly shape: readonly [number, number, number, number],
+  ) {
+    const { runtime } = session;
+    this.#info = runtime.newMemoryInfo(memoryName);
+    this.#allocator = runtime.newAllocator(session.pointer, this.#info);
+  }
+
+  get bytes(): number {
+    const [, heads, cells, headSize] = this.shape;
+    const starts = [...this.#ranges.keys()];
+    const allocated = starts.reduce((sum, start) => sum + (cells - start), 0);
+    return 2 * this.layers.length * heads * headSize * 4 * allocated;
+  }
+
+  bind(binding: Binding, start: number): void {
+    let range = this.#ranges.get(start);
+    if (!range) this.#ranges.set(start, (range = this.#allocate(start)));
+    for (const layer of this.layers)
+      for (const kind of kinds) {
+        const { past, present } = cacheNames(layer, kind);
+        binding.sharedValue(past, present, range.get(past) as Pointer);
+      }
+  }
+
+  [Symbol.dispose](): void {
+    for (const range of this.#ranges.values()) this.#release(range);
+    this.#ranges.clear();
+    this.session.runtime.releaseAllocator(this.#allocator);
+    this.session.runtime.releaseMemoryInfo(this.#info);
+  }
+
+  #allocate(start: number): ReadonlyMap<string, Pointer> {
+    const { runtime } = this.session;
+    const [batch, heads, cells, headSize] = this.shape;
+    const range = new Map<string, Pointer>();
+    try {
+      for (const layer of this.layers)
+        for (const kind of kinds)
+          range.set(
+            cacheNames(layer, kind).past,
+            runtime.newDeviceValue(
+              this.#allocator,
+              [batch, heads, cells - start, headSize],
+              elementType.f32,
+            ),
+          );
+      return range;
+    } catch (error) {
+      this.#release(range);
+      throw new EngineError(
+        `not enough memory for the KV cache (${(error as Error).message}): give this stage fewer layers (--layers) or a smaller --context`,
+      );
+    }
+  }
+
+  #release(range: ReadonlyMap<string, Pointer>): void {
+    for (const value of range.values()) this.session.runtime.releaseValue(value);
+  }
+}

@@ -1,0 +1,17 @@
+import { elementType } from './bindings.js';
+
+/** Makes typed arrays whose memory native code may keep the address of: small ones would move with V8's heap. */
+export const fixed = {
+  f32: (length: number) => new Float32Array(new ArrayBuffer(4 * length)),
+  i32: (length: number) => new Int32Array(new ArrayBuffer(4 * length)),
+  i64: (length: number) => new BigInt64Array(new ArrayBuffer(8 * length)),
+};
+
+/** Types of arrays that tensors can be made over. */
+export type TensorData = Float32Array | Int32Array | BigInt64Array;
+
+/** The element type that ONNX Runtime has for an array. */
+export function elementTypeOf(data: TensorData): number {
+  if (data instanceof Float32Array) return elementType.f32;
+  return data instanceof Int32Array ? elementType.i32 : elementType.i64;
+}

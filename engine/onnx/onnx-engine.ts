@@ -1,0 +1,75 @@
+import os from 'node:os';
+import { architectureOf } from '../../model/architectures/registry.js';
+import type { Device, Engine, Stage, StageMemory, StageOptions } from '../engine.js';
+import { Turns } from '../turns.js';
+import { bindOnnxRuntime } from './bindings.js';
+import { estimateOnnxMemory } from './memory-estimate.js';
+import { OnnxStage, type OnnxContext } from './onnx-stage.js';
+import { providerNamed, type ProviderName } from './providers.js';
+import { MatrixCache } from './weights/matrix-cache.js';
+
+/** What to compute with, and where. */
+export interface OnnxEngineOptions {
+  readonly provider: ProviderName;
+  /** CPU threads per step; default: one per core. */
+  readonly threads?: number;
+  /** Where weights are kept as the engine computes with them. */
+  readonly cacheDirectory: string;
+  /** Whether types that the engine cannot compute with exactly may become 8 bits; otherwise they are refused. */
+  readonly requantize?: boolean;
+}
+
+/**
+ * The second engine: ONNX Runtime, through the C API of the library that onnxruntime-node brings.
+ * @throws EngineError when the package is not installed, or the provider cannot be used here
+ */
+export function openOnnxEngine(options: OnnxEngineOptions): Engine {
+  const runtime = bindOnnxRuntime();
+  const threads = options.threads ?? os.availableParallelism();
+  return new OnnxEngine({
+    runtime,
+    provider: providerNamed(options.provider),
+    threads,
+    turns: new Turns(),
+    matrices: new MatrixCache(options.cacheDirectory, threads),
+    requantize: options.requantize ?? false,
+  });
+}
+
+class OnnxEngine implements Engine {
+  readonly name = 'onnx';
+  readonly versions: Readonly<Record<string, string>>;
+
+  constructor(private readonly context: OnnxContext) {
+    this.versions = { onnxruntime: context.runtime.version };
+  }
+
+  get device(): Device {
+    const { name, kind, description } = this.context.provider;
+    return {
+      name,
+      kind,
+      description,
+      freeBytes: process.availableMemory(),
+      totalBytes: os.totalmem(),
+      bufferTypes: [],
+    };
+  }
+
+  get threads(): number {
+    return this.context.threads;
+  }
+
+  devices(): readonly Device[] {
+    return [this.device];
+  }
+
+  estimate(options: Omit<StageOptions, 'onProgress'>): StageMemory {
+    const sizes = architectureOf(options.source).hyperparameters(options.source);
+    return estimateOnnxMemory(options, sizes);
+  }
+
+  load(options: StageOptions): Promise<Stage> {
+    return OnnxStage.load(this.context, options);
+  }
+}

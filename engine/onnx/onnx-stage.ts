@@ -1,0 +1,166 @@
+import { architectureOf } from '../../model/architectures/registry.js';
+import { headTensor, ropeFactorsTensor, type Shard } from '../../model/shard.js';
+import { checkBatch, rowsOf, type BatchLimits } from '../batch.js';
+import {
+  EngineError,
+  type Batch,
+  type Stage,
+  type StageMemory,
+  type StageOptions,
+} from '../engine.js';
+import { isGreedy } from '../sampling/sampler.js';
+import { sampleBatch } from '../sampling/sample-batch.js';
+import type { Turns } from '../turns.js';
+import { causalStart } from './causal-range.js';
+import { CausalSteps } from './causal-steps.js';
+import { buildShardModel, type ShardParts } from './graph/shard-graph.js';
+import { KvCache } from './kv-cache.js';
+import { DeviceKvMemory, HostKvMemory, type KvMemory } from './kv-memory.js';
+import { MaskedSteps } from './masked-steps.js';
+import { RopeTable } from './rope-table.js';
+import { Session, type SessionOptions } from './session.js';
+import { StepMemory, type Wanted } from './step-memory.js';
+import type { MatrixCache } from './weights/matrix-cache.js';
+import { ShardWeights } from './weights/shard-weights.js';
+
+/** What stages of an engine share. */
+export interface OnnxContext extends SessionOptions {
+  readonly turns: Turns;
+  readonly matrices: MatrixCache;
+  /** Whether types that cannot be computed with exactly may become 8 bits. */
+  readonly requantize: boolean;
+}
+
+/** A shard loaded into an ONNX Runtime session. */
+export class OnnxStage implements Stage {
+  /** Loaded when the first batch comes that is not plain text. */
+  #masked: Promise<MaskedSteps> | undefined;
+  #running: Session | undefined;
+
+  private constructor(
+    private readonly context: OnnxContext,
+    private readonly parts: ShardParts,
+    private readonly limits: BatchLimits,
+    private readonly causal: CausalSteps,
+    private readonly steps: StepMemory,
+    private readonly kv: KvMemory,
+  ) {}
+
+  /** Loads weights and allocates all memory. @throws ModelError, EngineError */
+  static async load(context: OnnxContext, options: StageOptions): Promise<OnnxStage> {
+    const { source, shard, cells, maxBatchTokens, onProgress } = options;
+    const architecture = architectureOf(source);
+    const sizes = architecture.hyperparameters(source);
+    const headName = headTensor(source.tensors).replace(/\.weight$/, '');
+    // A shard without either end has no table that token ids could miss.
+    const vocabulary = shard.embedding || shard.head ? sizes.vocabulary : Infinity;
+    const limits = { vocabulary, cells, maxBatchTokens };
+    const { matrices, requantize } = context;
+    const weights = await ShardWeights.load(source, shard, matrices, requantize, onProgress);
+    const parts = { architecture, sizes, shard, weights, headName };
+    const rope = new RopeTable(sizes, weights.optionalVector(ropeFactorsTensor));
+    const steps = new StepMemory(sizes, shard, rope, maxBatchTokens);
+    const session = await Session.open(context, buildShardModel(parts, false), weights.folder);
+    try {
+      const kv = kvMemory(session, new KvCache(sizes, shard, cells));
+      const causal = new CausalSteps(session, steps, kv);
+      return new OnnxStage(context, parts, limits, causal, steps, kv);
+    } catch (error) {
+      session[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get shard(): Shard {
+    return this.parts.shard;
+  }
+
+  get hiddenSize(): number {
+    return this.parts.sizes.hiddenSize;
+  }
+
+  get memory(): StageMemory {
+    return {
+      weights: this.parts.weights.bytes,
+      kv: this.kv.bytes,
+      compute: this.steps.bytes,
+    };
+  }
+
+  async forward(batch: Batch, hidden: Float32Array, output: Float32Array): Promise<Int32Array> {
+    const none = new Int32Array(0);
+    if (!this.shard.head) {
+      await this.#compute(batch, hidden, 'hidden');
+      const into = rowsOf(output, batch, this.hiddenSize);
+      into.set(this.steps.nextHidden.subarray(0, into.length));
+      return none;
+    }
+    if (batch.outputs.length === 0) {
+      await this.#compute(batch, hidden, 'nothing');
+      return none;
+    }
+    if (isGreedy(batch.sampling)) {
+      await this.#compute(batch, hidden, 'tokens');
+      return Int32Array.from(this.steps.chosen.subarray(0, batch.outputs.length), Number);
+    }
+    await this.#compute(batch, hidden, 'logits');
+    return sampleBatch(batch, this.steps.logits(batch.outputs.length), this.limits.vocabulary);
+  }
+
+  async logits(batch: Batch, hidden: Float32Array): Promise<Float32Array> {
+    if (!this.shard.head) throw new EngineError('this shard has no head');
+    await this.#compute(batch, hidden, 'logits');
+    return this.steps.logits(batch.outputs.length).slice();
+  }
+
+  abort(): void {
+    this.#running?.abort();
+  }
+
+  dispose(): void {
+    this.#masked?.then((steps) => steps[Symbol.dispose]()).catch(() => undefined);
+    this.causal[Symbol.dispose]();
+    this.kv[Symbol.dispose]();
+    this.causal.session[Symbol.dispose]();
+  }
+
+  async #compute(batch: Batch, hidden: Float32Array, wanted: Wanted): Promise<void> {
+    checkBatch(batch, this.limits);
+    const { shard, weights } = this.parts;
+    const into = rowsOf(this.steps.hidden, batch, this.hiddenSize);
+    if (shard.embedding) weights.embedding.lookUp(batch.tokens, into);
+    else into.set(rowsOf(hidden, batch, this.hiddenSize));
+    const start = causalStart(batch);
+    const steps = start === undefined ? await this.#maskedSteps() : this.causal;
+    await this.context.turns.take(async () => {
+      this.#running = steps.session;
+      await (
+        steps instanceof CausalSteps
+          ? steps.compute(batch, start as number, wanted)
+          : steps.compute(batch, wanted)
+      ).finally(() => (this.#running = undefined));
+    });
+  }
+
+  #maskedSteps(): Promise<MaskedSteps> {
+    return (this.#masked ??= this.#openMasked());
+  }
+
+  /** @throws EngineError when keys and values are out of reach */
+  async #openMasked(): Promise<MaskedSteps> {
+    const { context, parts, kv } = this;
+    if (!(kv instanceof HostKvMemory))
+      throw new EngineError(
+        `${context.provider.name} computes plain text only: use --provider cpu`,
+      );
+    const model = buildShardModel(parts, true);
+    const session = await Session.open(context, model, parts.weights.folder);
+    return new MaskedSteps(session, this.steps, kv.cache);
+  }
+}
+
+function kvMemory(session: Session, cache: KvCache): KvMemory {
+  const { memoryName } = session.provider;
+  if (memoryName === undefined) return new HostKvMemory(cache);
+  return new DeviceKvMemory(session, memoryName, cache.layers, cache.shape);
+}

@@ -1,0 +1,91 @@
+import type { TensorInfo } from '../../../model/tensor-source.js';
+import type { FilePart } from '../graph/model-proto.js';
+
+/** Values that share a scale, in GGUF's types and in ONNX Runtime's op for quantized matrices alike. */
+export const blockSize = 32;
+
+/** How a matrix is stored for the op that multiplies with it. */
+export type MatrixFormat =
+  | {
+      /** Unsigned integers of so many bits, times their block's f32 scale after the middle value is taken off. */
+      readonly bits: 4 | 8;
+      /** Whether every block has an f32 offset that is added then. */
+      readonly hasOffsets: boolean;
+    }
+  | { readonly bits?: undefined; readonly element: 'f32' | 'f16' | 'bf16' };
+
+const exactFormats: Readonly<Record<string, MatrixFormat>> = {
+  q4_0: { bits: 4, hasOffsets: false },
+  q4_1: { bits: 4, hasOffsets: true },
+  q8_0: { bits: 8, hasOffsets: false },
+  f16: { element: 'f16' },
+  bf16: { element: 'bf16' },
+  f32: { element: 'f32' },
+};
+
+/** GGUF's types that the engine computes with as they are. */
+export const exactTypes: readonly string[] = Object.keys(exactFormats);
+
+/** What other types become when that is allowed. */
+const requantizedFormat: MatrixFormat = { bits: 8, hasOffsets: false };
+
+/** The format of a matrix of this type; for a type that is not exact, the one that it is requantized to. */
+export function formatOf(typeName: string): MatrixFormat {
+  return exactFormats[typeName] ?? requantizedFormat;
+}
+
+/** A matrix on disk. */
+export interface Matrix {
+  readonly name: string;
+  readonly inputSize: number;
+  readonly outputSize: number;
+  readonly format: MatrixFormat;
+  readonly parts: MatrixParts;
+  /** Size of the file. */
+  readonly bytes: number;
+}
+
+/** Where in the file the arrays are: each of one row after the other. Those that the format lacks are empty. */
+export interface MatrixParts {
+  readonly values: FilePart;
+  readonly scales: FilePart;
+  readonly offsets: FilePart;
+}
+
+/** Bytes of one row in each part. */
+export interface RowBytes {
+  readonly values: number;
+  readonly scales: number;
+  readonly offsets: number;
+}
+
+/** Parts begin at pages, so that they can be mapped into memory. */
+const partAlignment = 4096;
+
+/** Sizes of a row of `columns` values. */
+export function rowBytesOf(format: MatrixFormat, columns: number): RowBytes {
+  if (format.bits === undefined)
+    return { values: columns * (format.element === 'f32' ? 4 : 2), scales: 0, offsets: 0 };
+  const perBlock = (columns / blockSize) * 4;
+  return {
+    values: (columns * format.bits) / 8,
+    scales: perBlock,
+    offsets: format.hasOffsets ? perBlock : 0,
+  };
+}
+
+/** Lays a matrix out in a file. @param file name within the folder of the model */
+export function layOut({ name, type, shape }: TensorInfo, file: string): Matrix {
+  const [inputSize = 1, outputSize = 1] = shape;
+  const format = formatOf(type.name);
+  const row = rowBytesOf(format, inputSize);
+  let end = 0;
+  const part = (bytesPerRow: number): FilePart => {
+    const offset = Math.ceil(end / partAlignment) * partAlignment;
+    const bytes = bytesPerRow * outputSize;
+    if (bytes > 0) end = offset + bytes;
+    return { file, offset, bytes };
+  };
+  const parts = { values: part(row.values), scales: part(row.scales), offsets: part(row.offsets) };
+  return { name, inputSize, outputSize, format, parts, bytes: end };
+}

@@ -1,0 +1,122 @@
+import { embeddingTensor, headTensor, tensorsOfShard, type Shard } from '../../../model/shard.js';
+import type { TensorInfo, TensorSource } from '../../../model/tensor-source.js';
+import { EngineError } from '../../engine.js';
+import { decoderOf } from './decode.js';
+import { EmbeddingTable } from './embedding-table.js';
+import { exactTypes, type Matrix } from './layout.js';
+import type { MatrixCache } from './matrix-cache.js';
+
+/** A shard's weights: matrices as files for ONNX Runtime to map, the small rest and the embedding in memory. */
+export class ShardWeights {
+  private constructor(
+    /** Where the matrices' files are. */
+    readonly folder: string,
+    private readonly matrices: ReadonlyMap<string, Matrix>,
+    private readonly vectors: ReadonlyMap<string, Float32Array>,
+    private readonly table: EmbeddingTable | undefined,
+  ) {}
+
+  /**
+   * Reads a shard's weights, and packs its matrices if that was not done before.
+   * @param requantize whether types that the engine cannot compute with exactly may become 8 bits
+   * @throws ModelError when the source cannot be read, EngineError for a type that is refused or a full disk
+   */
+  static async load(
+    source: TensorSource,
+    shard: Shard,
+    cache: MatrixCache,
+    requantize: boolean,
+    onProgress: (loadedBytes: number, totalBytes: number) => void = () => undefined,
+  ): Promise<ShardWeights> {
+    const { matrices, vectors, embedding } = sortTensors(source, shard);
+    const all = [...matrices, ...vectors, ...(embedding ? [embedding] : [])];
+    if (!requantize) for (const tensor of all) refuseInexact(tensor);
+    const total = all.reduce((sum, { bytes }) => sum + bytes, 0);
+    let loaded = 0;
+    const onBytes = (bytes: number) => onProgress((loaded += bytes), total);
+
+    const packed = await cache.provide(source, matrices, onBytes);
+    const values = new Map<string, Float32Array>();
+    for (const tensor of vectors) values.set(tensor.name, await readVector(source, tensor));
+    const table = embedding && (await EmbeddingTable.load(source, embedding));
+    onBytes(all.slice(matrices.length).reduce((sum, { bytes }) => sum + bytes, 0));
+    return new ShardWeights(
+      cache.folder,
+      new Map(packed.map((matrix) => [matrix.name, matrix])),
+      values,
+      table,
+    );
+  }
+
+  /** Bytes in memory. */
+  get bytes(): number {
+    const matrices = [...this.matrices.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    const vectors = [...this.vectors.values()].reduce((sum, values) => sum + values.byteLength, 0);
+    return matrices + vectors + (this.table?.bytes ?? 0);
+  }
+
+  /** @throws EngineError when the model lacks a tensor that its family needs. */
+  matrix(name: string): Matrix {
+    return this.matrices.get(name) ?? lacks(name);
+  }
+
+  /** f32, whatever the model stores. @throws EngineError when the model lacks a tensor that its family needs. */
+  vector(name: string): Float32Array {
+    return this.vectors.get(name) ?? lacks(name);
+  }
+
+  /** Like `vector`, for a tensor that not every model has. */
+  optionalVector(name: string): Float32Array | undefined {
+    return this.vectors.get(name);
+  }
+
+  /** @throws EngineError when this shard has none. */
+  get embedding(): EmbeddingTable {
+    if (!this.table) throw new EngineError('this shard has no embedding');
+    return this.table;
+  }
+}
+
+interface SortedTensors {
+  /** What layers and head multiply with. */
+  readonly matrices: readonly TensorInfo[];
+  readonly vectors: readonly TensorInfo[];
+  readonly embedding: TensorInfo | undefined;
+}
+
+/** A tied embedding is there twice on a shard with both ends: as a table and as the head's matrix. */
+function sortTensors({ tensors }: TensorSource, shard: Shard): SortedTensors {
+  const ofShard = tensorsOfShard(tensors, shard);
+  const head = headTensor(tensors);
+  const isMatrix = ({ name, shape }: TensorInfo) =>
+    shape.length >= 2 && (name !== embeddingTensor || (shard.head && head === embeddingTensor));
+  const embedding = tensors.get(embeddingTensor);
+  if (shard.embedding && !embedding) lacks(embeddingTensor);
+  return {
+    matrices: ofShard.filter(isMatrix),
+    vectors: ofShard.filter(({ shape }) => shape.length < 2),
+    embedding: shard.embedding ? embedding : undefined,
+  };
+}
+
+function lacks(name: string): never {
+  throw new EngineError(
+    `the model has no tensor ${name}: the file is damaged or of a variant that is not supported`,
+  );
+}
+
+function refuseInexact({ name, type }: TensorInfo): void {
+  if (exactTypes.includes(type.name)) return;
+  throw new EngineError(
+    `unsupported quantization: onnx computes with ${exactTypes.join(', ')}, but tensor ${name} is ${type.name}: use --requantize to make it 8 bits, --engine ggml, or another quantization`,
+  );
+}
+
+async function readVector(source: TensorSource, tensor: TensorInfo): Promise<Float32Array> {
+  const { name, type, shape, bytes } = tensor;
+  const stored = new Uint8Array(bytes);
+  await source.read(name, 0, stored);
+  const values = new Float32Array(shape[0] ?? 1);
+  decoderOf(type)(stored, values);
+  return values;
+}
