@@ -4,7 +4,7 @@ import { formatRdma } from './rdma-facts.js';
 
 /** The report for people. */
 export function formatDoctorReport(report: DoctorReport): string {
-  const { machine, versions, devices, device, rdma, model, workers } = report;
+  const { machine, versions, devices, device, rdma, providers, model, workers } = report;
   const lines = [
     `machine   ${machine.cpu}, ${machine.cores} cores (${machine.logicalCores} logical), ${machine.platform} ${machine.arch}`,
     `memory    ${formatBytes(machine.freeBytes)} of ${formatBytes(machine.memoryBytes)} free`,
@@ -17,6 +17,8 @@ export function formatDoctorReport(report: DoctorReport): string {
       `      weights go into ${found.bufferTypes.join(', else ')}`,
     ]),
     ...formatRdma(rdma),
+    'providers of --engine onnx',
+    ...providers.map(({ name, description, problem }) => `    ${name}: ${problem ?? description}`),
     ...(model ? formatModel(model) : []),
     ...(workers.length > 0 ? ['workers', ...workers.flatMap(formatWorker)] : []),
   ];

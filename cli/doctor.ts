@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import os from 'node:os';
 import { Option, type Command } from 'commander';
 import type { Device } from '../engine/engine.js';
+import { probeProviders, type ProviderStatus } from '../engine/onnx/probe.js';
 import { architectureOf } from '../model/architectures/registry.js';
 import { openGguf } from '../model/gguf/reader.js';
 import { TransportError } from '../transport/errors.js';
@@ -64,6 +65,8 @@ export interface DoctorReport {
   /** Name of the device that would compute. */
   readonly device: string;
   readonly rdma: RdmaFacts;
+  /** What ONNX Runtime could compute with here. */
+  readonly providers: readonly ProviderStatus[];
   readonly model?: ModelFacts;
   readonly workers: readonly WorkerFacts[];
 }
@@ -76,7 +79,16 @@ export function addDoctorCommand(program: Command): void {
     .addOption(new Option('--json', 'print one JSON object'))
     .addHelpText('after', examples)
     .action(doctor);
-  addSettings(command, ['model', 'workers', 'device', 'threads', 'secretFile', 'insecure']);
+  addSettings(command, [
+    'model',
+    'workers',
+    'device',
+    'engine',
+    'provider',
+    'threads',
+    'secretFile',
+    'insecure',
+  ]);
 }
 
 async function doctor(flags: Record<string, unknown>): Promise<void> {
@@ -92,6 +104,7 @@ async function doctor(flags: Record<string, unknown>): Promise<void> {
     devices: engine.devices().map(deviceFacts),
     device: engine.device.name,
     rdma: rdmaFacts(),
+    providers: probeProviders(),
     ...(model ? { model } : {}),
     workers: await Promise.all(workers.map((worker) => workerFacts(worker, shared?.secret))),
   };

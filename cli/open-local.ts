@@ -1,10 +1,12 @@
 import type { Logger } from 'pino';
 import type { Engine } from '../engine/engine.js';
 import { openGgmlEngine } from '../engine/ggml/ggml-engine.js';
+import { openOnnxEngine } from '../engine/onnx/onnx-engine.js';
 import { architectureOf } from '../model/architectures/registry.js';
 import type { Hyperparameters } from '../model/architectures/hyperparameters.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import { usableCores } from './cores.js';
+import { cacheDirectory } from './directories.js';
 import { UsageError } from './errors.js';
 import { openModel } from './open-model.js';
 import { bindToCore, chooseCores } from './pin.js';
@@ -45,9 +47,28 @@ export async function openLocal(given: Settings, logger: Logger): Promise<Local>
   }
 }
 
-/** The engine that the settings ask for. @throws ModelError, EngineError */
-export function openEngine({ device, threads }: Pick<Settings, 'device' | 'threads'>): Engine {
-  return openGgmlEngine({ device: device ?? 'auto', threads: threads ?? usableCores() });
+/** The engine that the settings ask for. @throws UsageError, ModelError, EngineError */
+export function openEngine(
+  settings: Pick<
+    Settings,
+    'engine' | 'device' | 'provider' | 'requantize' | 'threads' | 'cacheDir'
+  >,
+): Engine {
+  const { device, provider, requantize, cacheDir } = settings;
+  const threads = settings.threads ?? usableCores();
+  if (settings.engine !== 'onnx') {
+    if (provider ?? requantize)
+      throw new UsageError(`--${provider ? 'provider' : 'requantize'} needs --engine onnx`);
+    return openGgmlEngine({ device: device ?? 'auto', threads });
+  }
+  if (device !== undefined && device !== 'auto')
+    throw new UsageError('--device is for --engine ggml: give --provider instead');
+  return openOnnxEngine({
+    provider: provider ?? 'cpu',
+    threads,
+    cacheDirectory: cacheDir ?? cacheDirectory(),
+    requantize: requantize ?? false,
+  });
 }
 
 /** Processes that we are and start. @throws UsageError when the split needs workers and there are none */

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { syntheticShapes, syntheticTypes } from '../model/synthetic.js';
-import { deviceKinds, kvTypes } from '../engine/engine.js';
+import { deviceKinds, engineNames, kvTypes } from '../engine/engine.js';
+import { providerNames } from '../engine/onnx/providers.js';
 import { codecNames } from '../transport/codecs/codecs.js';
 import { speculationModes } from '../speculative/schedule.js';
 import { transportChoices } from '../transport/open-channel.js';
@@ -83,6 +84,21 @@ export const settings = {
     { flag: '--device <kind>', help: 'what computes (default: auto, the best there is)' },
     deviceKinds,
   ),
+  engine: type.oneOf(
+    { flag: '--engine <name>', help: 'ggml, or onnx: ONNX Runtime (default: ggml)' },
+    engineNames,
+  ),
+  provider: type.oneOf(
+    {
+      flag: '--provider <name>',
+      help: 'what computes for --engine onnx (default: cpu; doctor says which there are)',
+    },
+    providerNames,
+  ),
+  requantize: type.toggle({
+    flag: '--requantize',
+    help: 'let --engine onnx turn types that it lacks, such as q4_K, into 8 bits',
+  }),
   threads: type.wholeNumber(
     {
       flag: '--threads <count>',

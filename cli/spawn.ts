@@ -108,15 +108,25 @@ export function spawnCount({ layers }: Pick<Settings, 'layers'>): number {
 }
 
 /** Settings that a worker shares with the coordinator that starts it. */
-const passedOn: readonly SettingName[] = ['synthetic', 'type', 'device', 'threads', 'logLevel'];
+const passedOn: readonly SettingName[] = [
+  'synthetic',
+  'type',
+  'device',
+  'engine',
+  'provider',
+  'requantize',
+  'threads',
+  'logLevel',
+];
 
 /** The command line of a worker. @param core to bind it to */
 export function workerArguments(settings: Settings, core?: number): string[] {
   const given = ['worker', '--announce', '--host', loopback, '--port', '0'];
-  const add = (name: SettingName, value: string | number | undefined) => {
-    if (value !== undefined) given.push(`--${nameInFile(name)}`, String(value));
+  const add = (name: SettingName, value: string | number | boolean | undefined) => {
+    if (value === undefined || value === false) return;
+    given.push(`--${nameInFile(name)}`, ...(value === true ? [] : [String(value)]));
   };
-  for (const name of passedOn) add(name, settings[name] as string | number | undefined);
+  for (const name of passedOn) add(name, settings[name] as string | number | boolean | undefined);
   add('model', settings.model && path.resolve(settings.model));
   add('cacheDir', settings.cacheDir && path.resolve(settings.cacheDir));
   add('core', core);

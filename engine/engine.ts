@@ -9,6 +9,10 @@ export const kvTypes: readonly KvType[] = ['f16', 'q8_0', 'q4_0'];
 export type DeviceKind = 'auto' | 'cpu' | 'metal' | 'cuda' | 'vulkan';
 export const deviceKinds: readonly DeviceKind[] = ['auto', 'cpu', 'metal', 'cuda', 'vulkan'];
 
+/** The engines that there are; the first is the default. */
+export type EngineName = 'ggml' | 'onnx';
+export const engineNames: readonly EngineName[] = ['ggml', 'onnx'];
+
 /** How token ids are chosen from logits. Greedy when `temperature` is 0. */
 export interface Sampling {
   readonly temperature: number;
@@ -117,7 +121,7 @@ export interface Device {
 
 /** A way to compute stages. */
 export interface Engine {
-  readonly name: string;
+  readonly name: EngineName;
   /** Library versions, for reports. */
   readonly versions: Readonly<Record<string, string>>;
   /** The device that stages are loaded on. */

@@ -305,6 +305,10 @@ function incompatible(version: string): EngineError {
   );
 }
 
+/** A failed check of the library's own begins with its place in the source and the condition. */
 function oneLine(message: string): string {
-  return message.replace(/\s+/g, ' ').trim();
+  return message
+    .replace(/\s+/g, ' ')
+    .replace(/^\S+:\d+ .* was false\. /, '')
+    .trim();
 }

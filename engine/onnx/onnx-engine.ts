@@ -5,6 +5,7 @@ import { Turns } from '../turns.js';
 import { bindOnnxRuntime } from './bindings.js';
 import { estimateOnnxMemory } from './memory-estimate.js';
 import { OnnxStage, type OnnxContext } from './onnx-stage.js';
+import { checkProvider } from './probe.js';
 import { providerNamed, type ProviderName } from './providers.js';
 import { MatrixCache } from './weights/matrix-cache.js';
 
@@ -25,6 +26,7 @@ export interface OnnxEngineOptions {
  */
 export function openOnnxEngine(options: OnnxEngineOptions): Engine {
   const runtime = bindOnnxRuntime();
+  checkProvider(options.provider);
   const threads = options.threads ?? os.availableParallelism();
   return new OnnxEngine({
     runtime,
@@ -47,12 +49,12 @@ class OnnxEngine implements Engine {
   get device(): Device {
     const { name, kind, description } = this.context.provider;
     return {
-      name,
+      name: `onnx/${name}`,
       kind,
       description,
       freeBytes: process.availableMemory(),
       totalBytes: os.totalmem(),
-      bufferTypes: [],
+      bufferTypes: ['memory of ONNX Runtime'],
     };
   }
 

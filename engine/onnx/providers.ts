@@ -23,7 +23,7 @@ export interface Provider {
 const providers: Readonly<Record<ProviderName, Provider>> = {
   cpu: {
     name: 'cpu',
-    description: 'MLAS, ONNX Runtime’s own kernels',
+    description: "MLAS, ONNX Runtime's own kernels",
     kind: 'cpu',
     buildName: 'CPUExecutionProvider',
     platforms: 'every platform',

@@ -30,7 +30,7 @@ export class ShardWeights {
   ): Promise<ShardWeights> {
     const { matrices, vectors, embedding } = sortTensors(source, shard);
     const all = [...matrices, ...vectors, ...(embedding ? [embedding] : [])];
-    if (!requantize) for (const tensor of all) refuseInexact(tensor);
+    if (!requantize) for (const tensor of matrices) refuseInexact(tensor);
     const total = all.reduce((sum, { bytes }) => sum + bytes, 0);
     let loaded = 0;
     const onBytes = (bytes: number) => onProgress((loaded += bytes), total);
