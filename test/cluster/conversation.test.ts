@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Conversation } from '../../coord/conversation.js';
+import { engineNames } from '../../engine/engine.js';
 import { complete, openTestCluster } from '../support/cluster.js';
 import { clearTokens, goldenCases } from '../support/golden.js';
 
@@ -7,9 +8,9 @@ const cases = goldenCases('demo-q8_0.json');
 const [first, second] = cases;
 if (!first || !second) throw new Error('golden cases are missing');
 
-describe('a conversation', () => {
+describe.each(engineNames)('a conversation with %s', (engine) => {
   test('computes only what is new, and gives the same tokens', async () => {
-    await using cluster = await openTestCluster({ layers: [13, 3] });
+    await using cluster = await openTestCluster({ engine, layers: [13, 3] });
     const conversation = cluster.coordinator.conversation();
     const answer = await complete(conversation, first.promptTokens, 20);
     expect(answer.summary.reusedTokens).toBe(0);
@@ -28,7 +29,7 @@ describe('a conversation', () => {
   test('in chunks of any size gives the same tokens', async () => {
     const expected = clearTokens(second);
     for (const chunkTokens of [7, 16, 64]) {
-      await using cluster = await openTestCluster({ layers: [5, 6, 5], chunkTokens });
+      await using cluster = await openTestCluster({ engine, layers: [5, 6, 5], chunkTokens });
       const conversation = cluster.coordinator.conversation();
       const { tokens } = await complete(conversation, second.promptTokens, expected.length);
       expect(tokens).toEqual(expected);
@@ -36,7 +37,7 @@ describe('a conversation', () => {
   });
 
   test('is separate from another one', async () => {
-    await using cluster = await openTestCluster({ layers: [13, 3], conversations: 2 });
+    await using cluster = await openTestCluster({ engine, layers: [13, 3], conversations: 2 });
     const conversations = [cluster.coordinator.conversation(), cluster.coordinator.conversation()];
     const answers = await Promise.all(
       [first, second].map((golden, i) =>
@@ -50,7 +51,7 @@ describe('a conversation', () => {
   });
 
   test('ends at the context, and refuses a text that does not fit', async () => {
-    await using cluster = await openTestCluster({ layers: [13, 3], context: 64 });
+    await using cluster = await openTestCluster({ engine, layers: [13, 3], context: 64 });
     const conversation = cluster.coordinator.conversation();
     const { tokens, summary } = await complete(conversation, first.promptTokens, 400);
     expect(summary.finishReason).toBe('context');
@@ -66,7 +67,7 @@ describe('a conversation', () => {
   });
 
   test('can be stopped while it answers and while it reads, and goes on afterwards', async () => {
-    await using cluster = await openTestCluster({ layers: [13, 3], chunkTokens: 16 });
+    await using cluster = await openTestCluster({ engine, layers: [13, 3], chunkTokens: 16 });
     const conversation = cluster.coordinator.conversation();
     const stopped = await complete(
       conversation,

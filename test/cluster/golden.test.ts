@@ -10,16 +10,43 @@ import {
   type GoldenCase,
 } from '../support/golden.js';
 
-const splits = [[16], [13, 3], [8, 8], [1, 15], [5, 6, 5], [4, 4, 4, 4]];
-const runs = goldenModels.flatMap(({ model, golden }) =>
+/** What computes in the coordinator and in the workers; splits without workers have one engine. */
+const chains = [
+  {
+    engine: 'ggml',
+    workerEngine: 'ggml',
+    splits: [[16], [13, 3], [8, 8], [1, 15], [5, 6, 5], [4, 4, 4, 4]],
+  },
+  { engine: 'onnx', workerEngine: 'onnx', splits: [[16], [1, 15], [0, 8, 8], [4, 4, 4, 4]] },
+  {
+    engine: 'ggml',
+    workerEngine: 'onnx',
+    splits: [
+      [13, 3],
+      [5, 6, 5],
+    ],
+  },
+  {
+    engine: 'onnx',
+    workerEngine: 'ggml',
+    splits: [
+      [13, 3],
+      [5, 6, 5],
+    ],
+  },
+] as const;
+const runs = goldenModels.flatMap((files) =>
   (['f32', 'f16'] as const).flatMap((codec) =>
-    splits.map((layers) => ({ model, golden, codec, layers })),
+    chains.flatMap(({ splits, ...engines }) =>
+      splits.map((layers) => ({ ...files, codec, layers, ...engines })),
+    ),
   ),
 );
 
-describe.each(runs)('$model, $layers over $codec', ({ model, golden, codec, layers }) => {
+const title = '$model, $layers over $codec, $engine and $workerEngine';
+describe.each(runs)(title, ({ golden, ...chain }) => {
   test('gives the tokens of llama.cpp', async () => {
-    await using cluster = await openTestCluster({ model, layers, codec });
+    await using cluster = await openTestCluster(chain);
     const conversation = cluster.coordinator.conversation();
     const range = { start: 0, length: 512 };
     for (const entry of goldenCases(golden)) {

@@ -1,13 +1,17 @@
 import { expect, test } from 'vitest';
-import { greedy } from '../../engine/engine.js';
+import { engineNames, greedy, type EngineName } from '../../engine/engine.js';
 import { complete, openTestCluster } from '../support/cluster.js';
 import { goldenCases } from '../support/golden.js';
 
 const prompts = goldenCases('demo-q8_0.json').map(({ promptTokens }) => promptTokens);
 const sampling = { ...greedy, temperature: 0.8, topP: 0.95, minP: 0.02, repetitionPenalty: 1.1 };
 
-async function texts(layers: readonly number[], seed: number): Promise<number[][]> {
-  await using cluster = await openTestCluster({ layers });
+async function texts(
+  engine: EngineName,
+  layers: readonly number[],
+  seed: number,
+): Promise<number[][]> {
+  await using cluster = await openTestCluster({ engine, layers });
   const conversation = cluster.coordinator.conversation();
   const results: number[][] = [];
   for (const prompt of prompts) {
@@ -17,13 +21,14 @@ async function texts(layers: readonly number[], seed: number): Promise<number[][
   return results;
 }
 
-test('the same seed gives the same text whatever the split, another seed another', async () => {
+const title = '%s: the same seed gives the same text whatever the split, another seed another';
+test.each(engineNames)(title, async (engine) => {
   const [whole, ...split] = await Promise.all([
-    texts([16], 7),
-    texts([13, 3], 7),
-    texts([5, 6, 5], 7),
-    texts([0, 8, 8], 7),
+    texts(engine, [16], 7),
+    texts(engine, [13, 3], 7),
+    texts(engine, [5, 6, 5], 7),
+    texts(engine, [0, 8, 8], 7),
   ]);
   for (const other of split) expect(other).toEqual(whole);
-  expect(await texts([16], 8)).not.toEqual(whole);
+  expect(await texts(engine, [16], 8)).not.toEqual(whole);
 });

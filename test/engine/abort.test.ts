@@ -1,14 +1,16 @@
 import { expect, test } from 'vitest';
 import { causalBatch } from '../../coord/step-builder.js';
-import { greedy } from '../../engine/engine.js';
-import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
+import { engineNames, greedy } from '../../engine/engine.js';
 import { openGguf } from '../../model/gguf/reader.js';
+import { openTestEngine } from '../support/engines.js';
 import { repositoryPath } from '../support/golden.js';
 import { loadStages } from '../support/local-stages.js';
 
-test.each([1, 2])('a step can be given up while it is computed on %i threads', async (threads) => {
+const runs = engineNames.flatMap((engine) => [1, 2].map((threads) => ({ engine, threads })));
+
+test.each(runs)('$engine gives up a step on $threads threads', async ({ engine, threads }) => {
   const source = await openGguf(repositoryPath('models/demo.gguf'));
-  const [stage] = await loadStages(openGgmlEngine({ device: 'cpu', threads }), source, [16]);
+  const [stage] = await loadStages(openTestEngine(engine, threads), source, [16]);
   if (!stage?.abort) throw new Error('the stage cannot be aborted');
   const none = new Float32Array(0);
   const text = Array.from({ length: 512 }, (_, i) => (i * 7) % 2000);

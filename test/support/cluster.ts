@@ -6,9 +6,9 @@ import { passingSecret } from '../../cli/cluster-secret.js';
 import { SpawnedWorkers } from '../../cli/spawn.js';
 import { Coordinator, type CoordinatorOptions } from '../../coord/coordinator.js';
 import type { Conversation, GenerationSummary } from '../../coord/conversation.js';
-import { greedy, type Sampling } from '../../engine/engine.js';
-import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
+import { greedy, type EngineName, type Sampling } from '../../engine/engine.js';
 import { openGguf } from '../../model/gguf/reader.js';
+import { openTestEngine } from './engines.js';
 import { repositoryPath } from './golden.js';
 
 export const silent = pino({ level: 'silent' });
@@ -20,7 +20,11 @@ export interface TestCluster extends AsyncDisposable {
   readonly cacheDirectory: string;
 }
 
-export interface TestClusterOptions extends Partial<CoordinatorOptions> {
+export interface TestClusterOptions extends Partial<Omit<CoordinatorOptions, 'engine'>> {
+  /** The coordinator's; default ggml. */
+  readonly engine?: EngineName;
+  /** Default: the coordinator's. */
+  readonly workerEngine?: EngineName;
   readonly model?: string;
   readonly layers: readonly number[];
   /** Whether workers read the model file themselves; otherwise they are sent their shards. */
@@ -28,7 +32,8 @@ export interface TestClusterOptions extends Partial<CoordinatorOptions> {
 }
 
 export async function openTestCluster(options: TestClusterOptions): Promise<TestCluster> {
-  const { model = 'demo.gguf', layers, workersHoldModel = true } = options;
+  const { model = 'demo.gguf', layers, workersHoldModel = true, engine = 'ggml' } = options;
+  const workerEngine = options.workerEngine ?? engine;
   const file = repositoryPath(`models/${model}`);
   const cacheDirectory =
     options.cacheDirectory ?? (await mkdtemp(path.join(os.tmpdir(), 'daisychain-')));
@@ -36,6 +41,8 @@ export async function openTestCluster(options: TestClusterOptions): Promise<Test
     threads: 1,
     logLevel: 'error' as const,
     cacheDir: cacheDirectory,
+    engine: workerEngine,
+    ...(workerEngine === 'onnx' ? { requantize: true } : {}),
     ...(workersHoldModel ? { model: file } : {}),
   };
   const shared = passingSecret();
@@ -49,7 +56,6 @@ export async function openTestCluster(options: TestClusterOptions): Promise<Test
   try {
     const coordinator = await Coordinator.open({
       source,
-      engine: openGgmlEngine({ device: 'cpu', threads: 1 }),
       workers: workers.addresses,
       context: 512,
       kvType: 'f16',
@@ -59,6 +65,7 @@ export async function openTestCluster(options: TestClusterOptions): Promise<Test
       secret: shared.secret,
       logger: silent,
       ...options,
+      engine: openTestEngine(engine),
       cacheDirectory,
     });
     return {
