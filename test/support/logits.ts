@@ -1,0 +1,28 @@
+import { causalBatch } from '../../coord/step-builder.js';
+import { greedy, type Engine } from '../../engine/engine.js';
+import { architectureOf } from '../../model/architectures/registry.js';
+import type { TensorSource } from '../../model/tensor-source.js';
+
+/** The logits after every token of a text. @returns [n, vocabulary] f32 */
+export async function wholeModelLogits(
+  engine: Engine,
+  source: TensorSource,
+  text: readonly number[],
+): Promise<Float32Array> {
+  const { layers } = architectureOf(source).hyperparameters(source);
+  const stage = await engine.load({
+    source,
+    shard: { firstLayer: 0, endLayer: layers, embedding: true, head: true },
+    cells: 256,
+    kvType: 'f16',
+    maxBatchTokens: 256,
+  });
+  try {
+    const outputs = Int32Array.from(text, (_, i) => i);
+    const range = { start: 0, length: 256 };
+    const batch = causalBatch(text, 0, text.length, range, outputs, greedy);
+    return await stage.logits(batch, new Float32Array(0));
+  } finally {
+    stage.dispose();
+  }
+}
