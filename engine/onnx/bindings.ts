@@ -71,6 +71,10 @@ function bind() {
     (out) => createEnvironment(logFatal, 'daisychain', out),
     'start ONNX Runtime',
   );
+  check(
+    at<(environment: Pointer) => Pointer | null>(6, 'void* (void*)')(environment),
+    'switch telemetry off',
+  );
   const createCpuMemoryInfo = at<(allocator: number, type: number, out: Out) => Pointer | null>(
     69,
     'void* (int, int, _Out_ void**)',

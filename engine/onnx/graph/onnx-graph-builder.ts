@@ -39,6 +39,8 @@ export interface Value {
 
 /** Writes the op vocabulary as ONNX nodes. */
 export class OnnxGraphBuilder implements GraphBuilder<Value> {
+  /** Sums that no node computes yet: what normalises one computes it on the way. */
+  readonly #sums = new Map<string, readonly [string, string]>();
   /** Sums of blocks of 32 features, by the tensor that they are of. */
   readonly #blockSums = new Map<string, string>();
 
@@ -53,10 +55,24 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   rmsNorm(x: Value, weight: string): Value {
     const { graph, sizes } = this;
     const vector = this.#vector(weight);
-    const attributes = { axis: -1, epsilon: { float: sizes.normEpsilon } };
+    const epsilon = { float: sizes.normEpsilon };
     const normal = (name: string) =>
-      graph.node('SimplifiedLayerNormalization', [name, vector], attributes);
-    if (x.heads === 1) return { name: normal(x.name), heads: 1 };
+      graph.node('SimplifiedLayerNormalization', [name, vector], { axis: -1, epsilon });
+    const sum = this.#sums.get(x.name);
+    if (sum) {
+      this.#sums.delete(x.name);
+      const outputs = [graph.newName(), '', '', x.name] as const;
+      const inputs = [...sum, vector];
+      graph.nodeWithOutputs(
+        'SkipSimplifiedLayerNormalization',
+        inputs,
+        outputs,
+        { epsilon },
+        microsoft,
+      );
+      return { name: outputs[0], heads: 1 };
+    }
+    if (x.heads === 1) return { name: normal(this.nameOf(x)), heads: 1 };
     const split = graph.node('Reshape', [x.name, graph.list([0, 0, x.heads, sizes.headSize])]);
     const joined = graph.list([0, 0, x.heads * sizes.headSize]);
     return { name: graph.node('Reshape', [normal(split), joined]), heads: x.heads };
@@ -64,7 +80,7 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
 
   linear(x: Value, name: string, options?: { bias: boolean }): Value {
     const matrix = this.weights.matrix(`${name}.weight`);
-    const product = this.#multiply(x.name, matrix);
+    const product = this.#multiply(this.nameOf(x), matrix);
     if (!options?.bias) return { name: product, heads: 1 };
     return { name: this.graph.node('Add', [product, this.#vector(`${name}.bias`)]), heads: 1 };
   }
@@ -122,7 +138,19 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   }
 
   add(a: Value, b: Value): Value {
-    return { name: this.graph.node('Add', [a.name, b.name]), heads: 1 };
+    const name = this.graph.newName();
+    this.#sums.set(name, [this.nameOf(a), this.nameOf(b)]);
+    return { name, heads: 1 };
+  }
+
+  /** The name of a value that a node is to take, computed if it was not. */
+  nameOf({ name }: Value): string {
+    const sum = this.#sums.get(name);
+    if (sum) {
+      this.#sums.delete(name);
+      this.graph.nodeWithOutputs('Add', sum, [name]);
+    }
+    return name;
   }
 
   #vector(name: string): string {

@@ -41,7 +41,7 @@ export function buildShardModel(parts: ShardParts, isMasked: boolean): Uint8Arra
     hidden = architecture.layer(builder, sizes, layer, hidden);
   if (shard.head) addHead(graph, builder, parts, hidden);
   else {
-    graph.nodeWithOutputs('Identity', [hidden.name], [stepOutput.hidden]);
+    graph.nodeWithOutputs('Identity', [builder.nameOf(hidden)], [stepOutput.hidden]);
     graph.output(stepOutput.hidden, elementType.f32, [1, 'n', sizes.hiddenSize]);
   }
   return graph.encode();
@@ -66,7 +66,7 @@ function addHead(
   hidden: Value,
 ): void {
   graph.input(stepInput.outputRows, elementType.i64, ['outputs']);
-  const rows = graph.node('Gather', [hidden.name, stepInput.outputRows], { axis: 1 });
+  const rows = graph.node('Gather', [builder.nameOf(hidden), stepInput.outputRows], { axis: 1 });
   const normal = builder.rmsNorm({ name: rows, heads: 1 }, outputNormTensor);
   const logits = builder.linear(normal, headName);
   graph.nodeWithOutputs('Identity', [logits.name], [stepOutput.logits]);
