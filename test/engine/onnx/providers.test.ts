@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest';
-import { EngineError } from '../../../engine/engine.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { causalBatch } from '../../../coord/step-builder.js';
+import { EngineError, greedy, type Stage } from '../../../engine/engine.js';
 import { bindOnnxRuntime } from '../../../engine/onnx/bindings.js';
 import { findLibrary } from '../../../engine/onnx/library.js';
 import { openOnnxEngine } from '../../../engine/onnx/onnx-engine.js';
@@ -8,6 +9,8 @@ import { openGguf } from '../../../model/gguf/reader.js';
 import { packedWeightsFolder } from '../../support/engines.js';
 import { clearTokens, goldenCases, repositoryPath } from '../../support/golden.js';
 import { generate, loadStages } from '../../support/local-stages.js';
+import { relativeError } from '../../support/relative-error.js';
+import { tinyModel } from '../../support/tiny-model.js';
 
 const statuses = new Map(probeProviders().map((status) => [status.name, status]));
 const problems = [...statuses.values()].flatMap(({ name, problem }) =>
@@ -55,6 +58,49 @@ describe.each(usable)('the demo model on %s', (provider) => {
     }
     for (const stage of stages) stage.dispose();
     await source.close();
+  });
+});
+
+describe.each(usable)('a stage on %s', (provider) => {
+  const engine = openOnnxEngine({ provider, cacheDirectory: packedWeightsFolder(), threads: 1 });
+  const text = [5, 6, 7, 8, 9, 10];
+  const none = new Float32Array(0);
+  let stage: Stage;
+
+  beforeAll(async () => {
+    const shard = { firstLayer: 0, endLayer: 3, embedding: true, head: true };
+    stage = await engine.load({
+      source: tinyModel('q4_0'),
+      shard,
+      cells: 128,
+      kvType: 'f16',
+      maxBatchTokens: 8,
+    });
+  });
+  afterAll(() => stage.dispose());
+
+  const batchOf = (start: number, first: number, count: number) =>
+    causalBatch(text, first, count, { start, length: 64 }, Int32Array.of(count - 1), greedy);
+
+  test('keeps conversations apart', async () => {
+    const whole = await stage.logits(batchOf(0, 0, 6), none);
+    for (const [first, count] of [
+      [0, 3],
+      [3, 1],
+      [4, 2],
+    ] as const)
+      for (const start of [0, 64]) {
+        const logits = await stage.logits(batchOf(start, first, count), none);
+        if (first === 4) expect(relativeError(logits, whole)).toBeLessThan(0.03);
+      }
+    expect(stage.memory.kv).toBeGreaterThan(0);
+  });
+
+  test('refuses a tree of drafts, or computes it', async () => {
+    const tree = { ...batchOf(0, 0, 2), visible: Int32Array.of(0, 1, 1, 2) };
+    const result = stage.logits(tree, none);
+    if (provider === 'cpu') expect((await result).length).toBe(300);
+    else await expect(result).rejects.toThrow(/plain text only: use --provider cpu/);
   });
 });
 
