@@ -71,6 +71,7 @@ export interface StageOptions {
   readonly shard: Shard;
   /** Number of KV cells. */
   readonly cells: number;
+  /** An engine that lacks this type keeps keys and values more exactly. */
   readonly kvType: KvType;
   /** Most tokens in one batch. */
   readonly maxBatchTokens: number;

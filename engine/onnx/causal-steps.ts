@@ -38,21 +38,32 @@ export class CausalSteps implements Disposable {
     // Logits move to other memory when there are more of them.
     const memory = wanted === 'logits' ? this.memory.logits(outputs).buffer : undefined;
     const found = this.#bindings.get(key);
-    if (found) this.#bindings.delete(key);
-    if (found?.memory === memory && found) {
+    // Whatever is used last is the youngest.
+    this.#bindings.delete(key);
+    if (found && found.memory === memory) {
       this.#bindings.set(key, found);
       return found.binding;
     }
     found?.binding[Symbol.dispose]();
-    const binding = new Binding(this.session);
+    const binding = this.#bind(start, tokens, outputs, wanted);
     this.#bindings.set(key, { binding, memory });
-    this.kv.bind(binding, start);
-    this.memory.bind(binding, tokens, outputs, wanted);
     const oldest = this.#bindings.entries().next().value;
     if (oldest && this.#bindings.size > capacity) {
       this.#bindings.delete(oldest[0]);
       oldest[1].binding[Symbol.dispose]();
     }
     return binding;
+  }
+
+  #bind(start: number, tokens: number, outputs: number, wanted: Wanted): Binding {
+    const binding = new Binding(this.session);
+    try {
+      this.kv.bind(binding, start);
+      this.memory.bind(binding, tokens, outputs, wanted);
+      return binding;
+    } catch (error) {
+      binding[Symbol.dispose]();
+      throw error;
+    }
   }
 }

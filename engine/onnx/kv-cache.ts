@@ -16,18 +16,16 @@ export interface LayerCache {
  */
 export class KvCache {
   readonly #layers: LayerCache[];
-  readonly #firstLayer: number;
 
   /** @throws EngineError when there is not enough memory */
   constructor(
     readonly sizes: Pick<Hyperparameters, 'kvHeads' | 'headSize'>,
-    shard: Shard,
+    private readonly shard: Shard,
     readonly cells: number,
   ) {
     const length = (sizes.kvHeads + 1) * cells * sizes.headSize;
-    this.#firstLayer = shard.firstLayer;
     try {
-      this.#layers = Array.from({ length: shard.endLayer - shard.firstLayer }, () => ({
+      this.#layers = layersOf(shard).map(() => ({
         keys: fixed.f32(length),
         values: fixed.f32(length),
       }));
@@ -40,17 +38,17 @@ export class KvCache {
 
   /** Indices of the layers. */
   get layers(): readonly number[] {
-    return this.#layers.map((_, i) => this.#firstLayer + i);
+    return layersOf(this.shard);
   }
 
   layer(index: number): LayerCache {
-    const layer = this.#layers[index - this.#firstLayer];
+    const layer = this.#layers[index - this.shard.firstLayer];
     if (!layer) throw new EngineError(`layer ${index} is not of this shard`);
     return layer;
   }
 
   /** Shape of a layer's keys, as ONNX Runtime is to see them. */
-  get shape(): readonly [number, number, number, number] {
+  get shape(): readonly number[] {
     return [1, this.sizes.kvHeads, this.cells, this.sizes.headSize];
   }
 
@@ -62,4 +60,9 @@ export class KvCache {
   get bytes(): number {
     return 2 * this.#layers.length * this.sizes.kvHeads * this.cells * this.cellBytes;
   }
+}
+
+/** Indices of a shard's layers. */
+export function layersOf({ firstLayer, endLayer }: Shard): number[] {
+  return Array.from({ length: endLayer - firstLayer }, (_, i) => firstLayer + i);
 }

@@ -1,8 +1,10 @@
+import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
+import type { Shard } from '../../model/shard.js';
 import { EngineError } from '../engine.js';
 import { elementType, type Pointer } from './bindings.js';
 import type { Binding } from './binding.js';
 import { cacheNames } from './graph/onnx-graph-builder.js';
-import type { KvCache } from './kv-cache.js';
+import { layersOf, type KvCache } from './kv-cache.js';
 import type { Session } from './session.js';
 
 /** Where keys and values are kept. */
@@ -49,8 +51,9 @@ export class DeviceKvMemory implements KvMemory {
   constructor(
     private readonly session: Session,
     memoryName: string,
-    private readonly layers: readonly number[],
-    private readonly shape: readonly [number, number, number, number],
+    private readonly sizes: Pick<Hyperparameters, 'kvHeads' | 'headSize'>,
+    private readonly shard: Shard,
+    private readonly cells: number,
   ) {
     const { runtime } = session;
     this.#info = runtime.newMemoryInfo(memoryName);
@@ -58,16 +61,16 @@ export class DeviceKvMemory implements KvMemory {
   }
 
   get bytes(): number {
-    const [, heads, cells, headSize] = this.shape;
+    const { sizes, cells } = this;
     const starts = [...this.#ranges.keys()];
     const allocated = starts.reduce((sum, start) => sum + (cells - start), 0);
-    return 2 * this.layers.length * heads * headSize * 4 * allocated;
+    return 2 * this.#layers.length * sizes.kvHeads * sizes.headSize * 4 * allocated;
   }
 
   bind(binding: Binding, start: number): void {
     let range = this.#ranges.get(start);
     if (!range) this.#ranges.set(start, (range = this.#allocate(start)));
-    for (const layer of this.layers)
+    for (const layer of this.#layers)
       for (const kind of kinds) {
         const { past, present } = cacheNames(layer, kind);
         binding.sharedValue(past, present, range.get(past) as Pointer);
@@ -81,20 +84,21 @@ export class DeviceKvMemory implements KvMemory {
     this.session.runtime.releaseMemoryInfo(this.#info);
   }
 
+  get #layers(): readonly number[] {
+    return layersOf(this.shard);
+  }
+
   #allocate(start: number): ReadonlyMap<string, Pointer> {
-    const { runtime } = this.session;
-    const [batch, heads, cells, headSize] = this.shape;
+    const { session, sizes, cells } = this;
+    const { runtime } = session;
+    const shape = [1, sizes.kvHeads, cells - start, sizes.headSize];
     const range = new Map<string, Pointer>();
     try {
-      for (const layer of this.layers)
+      for (const layer of this.#layers)
         for (const kind of kinds)
           range.set(
             cacheNames(layer, kind).past,
-            runtime.newDeviceValue(
-              this.#allocator,
-              [batch, heads, cells - start, headSize],
-              elementType.f32,
-            ),
+            runtime.newDeviceValue(this.#allocator, shape, elementType.f32),
           );
       return range;
     } catch (error) {

@@ -2,7 +2,7 @@ import type { Hyperparameters } from '../../model/architectures/hyperparameters.
 import { tensorsOfShard } from '../../model/shard.js';
 import type { StageMemory, StageOptions } from '../engine.js';
 import { estimateStageMemory } from '../memory.js';
-import { layOut } from './weights/layout.js';
+import { layOut, memoryBytesOf } from './weights/layout.js';
 
 /** Memory that a stage will take: what ggml's would, with weights and KV cache of this engine's formats. */
 export function estimateOnnxMemory(
@@ -12,7 +12,10 @@ export function estimateOnnxMemory(
   const { source, shard, cells } = options;
   const estimate = estimateStageMemory(options, sizes);
   const tensors = tensorsOfShard(source.tensors, shard).filter(({ shape }) => shape.length >= 2);
-  const growth = tensors.reduce((sum, tensor) => sum + layOut(tensor, '').bytes - tensor.bytes, 0);
+  const growth = tensors.reduce(
+    (sum, tensor) => sum + memoryBytesOf(layOut(tensor, '')) - tensor.bytes,
+    0,
+  );
   const layers = shard.endLayer - shard.firstLayer;
   return {
     weights: estimate.weights + growth,

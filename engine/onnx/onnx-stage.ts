@@ -1,3 +1,4 @@
+import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
 import { architectureOf } from '../../model/architectures/registry.js';
 import { headTensor, ropeFactorsTensor, type Shard } from '../../model/shard.js';
 import { checkBatch, rowsOf, type BatchLimits } from '../batch.js';
@@ -62,7 +63,7 @@ export class OnnxStage implements Stage {
     const steps = new StepMemory(sizes, shard, rope, maxBatchTokens);
     const session = await Session.open(context, buildShardModel(parts, false), weights.folder);
     try {
-      const kv = kvMemory(session, new KvCache(sizes, shard, cells));
+      const kv = kvMemory(session, sizes, shard, cells);
       const causal = new CausalSteps(session, steps, kv);
       return new OnnxStage(context, parts, limits, causal, steps, kv);
     } catch (error) {
@@ -159,8 +160,8 @@ export class OnnxStage implements Stage {
   }
 }
 
-function kvMemory(session: Session, cache: KvCache): KvMemory {
+function kvMemory(session: Session, sizes: Hyperparameters, shard: Shard, cells: number): KvMemory {
   const { memoryName } = session.provider;
-  if (memoryName === undefined) return new HostKvMemory(cache);
-  return new DeviceKvMemory(session, memoryName, cache.layers, cache.shape);
+  if (memoryName === undefined) return new HostKvMemory(new KvCache(sizes, shard, cells));
+  return new DeviceKvMemory(session, memoryName, sizes, shard, cells);
 }

@@ -161,16 +161,12 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   #multiply(x: string, matrix: Matrix): string {
     const { graph } = this;
     const { name, inputSize, outputSize, format, parts } = matrix;
-    if (format.bits === undefined) {
-      const stored = graph.constant(
-        name,
-        elementType[format.element],
-        [outputSize, inputSize],
-        parts.values,
-      );
-      const exact =
-        format.element === 'f32' ? stored : graph.node('Cast', [stored], { to: elementType.f32 });
-      return graph.node('MatMul', [x, graph.node('Transpose', [exact], { perm: [1, 0] })]);
+    if (format.bits === 32) {
+      const shape = [outputSize, inputSize];
+      const stored = graph.constant(name, elementType.f32, shape, parts.values);
+      const rows = graph.node('Reshape', [x, graph.list([-1, inputSize])]);
+      const product = graph.node('Gemm', [rows, stored], { transB: 1 });
+      return graph.node('Reshape', [product, graph.list([1, -1, outputSize])]);
     }
     const blocks = inputSize / blockSize;
     const product = graph.node(

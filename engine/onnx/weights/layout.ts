@@ -5,22 +5,23 @@ import type { FilePart } from '../graph/model-proto.js';
 export const blockSize = 32;
 
 /** How a matrix is stored for the op that multiplies with it. */
-export type MatrixFormat =
-  | {
-      /** Unsigned integers of so many bits, times their block's f32 scale after the middle value is taken off. */
-      readonly bits: 4 | 8;
-      /** Whether every block has an f32 offset that is added then. */
-      readonly hasOffsets: boolean;
-    }
-  | { readonly bits?: undefined; readonly element: 'f32' | 'f16' | 'bf16' };
+export interface MatrixFormat {
+  /**
+   * 4 and 8: unsigned integers, of which the middle one stands for 0, and an f32 scale for every block. 32: f32, also
+   * for shorter floating-point types, as the CPU multiplies with nothing else.
+   */
+  readonly bits: 4 | 8 | 32;
+  /** Whether every block has an f32 offset that is added after scaling. */
+  readonly hasOffsets: boolean;
+}
 
 const exactFormats: Readonly<Record<string, MatrixFormat>> = {
   q4_0: { bits: 4, hasOffsets: false },
   q4_1: { bits: 4, hasOffsets: true },
   q8_0: { bits: 8, hasOffsets: false },
-  f16: { element: 'f16' },
-  bf16: { element: 'bf16' },
-  f32: { element: 'f32' },
+  f16: { bits: 32, hasOffsets: false },
+  bf16: { bits: 32, hasOffsets: false },
+  f32: { bits: 32, hasOffsets: false },
 };
 
 /** GGUF's types that the engine computes with as they are. */
@@ -64,12 +65,10 @@ const partAlignment = 4096;
 
 /** Sizes of a row of `columns` values. */
 export function rowBytesOf(format: MatrixFormat, columns: number): RowBytes {
-  if (format.bits === undefined)
-    return { values: columns * (format.element === 'f32' ? 4 : 2), scales: 0, offsets: 0 };
   const perBlock = (columns / blockSize) * 4;
   return {
     values: (columns * format.bits) / 8,
-    scales: perBlock,
+    scales: format.bits === 32 ? 0 : perBlock,
     offsets: format.hasOffsets ? perBlock : 0,
   };
 }
@@ -88,4 +87,12 @@ export function layOut({ name, type, shape }: TensorInfo, file: string): Matrix 
   };
   const parts = { values: part(row.values), scales: part(row.scales), offsets: part(row.offsets) };
   return { name, inputSize, outputSize, format, parts, bytes: end };
+}
+
+/**
+ * Bytes that a matrix takes in memory: ONNX Runtime rearranges the values when it loads them, and keeps scales three
+ * times: as they are, with the values, and multiplied by the middle value.
+ */
+export function memoryBytesOf({ parts }: Matrix): number {
+  return parts.values.bytes + 3 * parts.scales.bytes + parts.offsets.bytes;
 }

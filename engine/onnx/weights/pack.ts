@@ -23,7 +23,7 @@ export function packRows(
 ): PackedRows {
   const row = rowBytesOf(formatOf(type.name), columns);
   const packed = {
-    values: new Uint8Array(rows * row.values),
+    values: new Uint8Array(new ArrayBuffer(rows * row.values)),
     scales: new Float32Array((rows * row.scales) / 4),
     offsets: new Float32Array((rows * row.offsets) / 4),
   };
@@ -31,7 +31,7 @@ export function packRows(
   else if (type.name === 'q4_0') pack4Bits(bytes, 18, packed);
   else if (type.name === 'q4_1') pack4Bits(bytes, 20, packed);
   else if (type.name === 'q8_0') pack8Bits(bytes, packed);
-  else packed.values.set(bytes);
+  else decoderOf(type)(bytes, new Float32Array(packed.values.buffer));
   return packed;
 }
 

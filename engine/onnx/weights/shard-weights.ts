@@ -3,7 +3,7 @@ import type { TensorInfo, TensorSource } from '../../../model/tensor-source.js';
 import { EngineError } from '../../engine.js';
 import { decoderOf } from './decode.js';
 import { EmbeddingTable } from './embedding-table.js';
-import { exactTypes, type Matrix } from './layout.js';
+import { exactTypes, memoryBytesOf, type Matrix } from './layout.js';
 import type { MatrixCache } from './matrix-cache.js';
 
 /** A shard's weights: matrices as files for ONNX Runtime to map, the small rest and the embedding in memory. */
@@ -50,7 +50,10 @@ export class ShardWeights {
 
   /** Bytes in memory. */
   get bytes(): number {
-    const matrices = [...this.matrices.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    const matrices = [...this.matrices.values()].reduce(
+      (sum, matrix) => sum + memoryBytesOf(matrix),
+      0,
+    );
     const vectors = [...this.vectors.values()].reduce((sum, values) => sum + values.byteLength, 0);
     return matrices + vectors + (this.table?.bytes ?? 0);
   }
