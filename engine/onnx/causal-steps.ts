@@ -1,11 +1,21 @@
 import type { Batch } from '../engine.js';
 import { Binding } from './binding.js';
+import { Companion } from './companion.js';
 import type { KvMemory } from './kv-memory.js';
 import type { Session } from './session.js';
 import type { StepMemory, Wanted } from './step-memory.js';
 
 /** Bindings to keep: decoding uses one per conversation, verification and prefill a few. */
 const capacity = 32;
+
+/** Steps of equal shape share a binding. */
+interface StepShape {
+  readonly start: number;
+  readonly tokens: number;
+  readonly outputs: number;
+  readonly wanted: Wanted;
+  readonly isAccompanied: boolean;
+}
 
 /** Computes plain text: attention reads and writes the cells where they are. */
 export class CausalSteps implements Disposable {
@@ -15,6 +25,7 @@ export class CausalSteps implements Disposable {
     readonly session: Session,
     private readonly memory: StepMemory,
     private readonly kv: KvMemory,
+    private readonly companion: Companion | undefined,
   ) {}
 
   /**
@@ -23,8 +34,17 @@ export class CausalSteps implements Disposable {
    */
   async compute(batch: Batch, start: number, wanted: Wanted): Promise<void> {
     const { tokens, cells, outputs } = batch;
-    this.memory.set(batch, (cells.at(-1) as number) + 1 - start);
-    await this.#binding(start, tokens.length, outputs.length, wanted).run();
+    const seen = (cells.at(-1) as number) + 1 - start;
+    this.memory.set(batch, seen);
+    this.companion?.set(seen);
+    const shape = {
+      start,
+      tokens: tokens.length,
+      outputs: outputs.length,
+      wanted,
+      isAccompanied: Companion.isNeeded(tokens.length, seen),
+    };
+    await this.#binding(shape).run();
   }
 
   [Symbol.dispose](): void {
@@ -33,10 +53,10 @@ export class CausalSteps implements Disposable {
   }
 
   /** The binding of a shape; those that were not used for long give way. */
-  #binding(start: number, tokens: number, outputs: number, wanted: Wanted): Binding {
-    const key = `${start} ${tokens} ${outputs} ${wanted}`;
+  #binding(shape: StepShape): Binding {
+    const key = Object.values(shape).join(' ');
     // Logits move to other memory when there are more of them.
-    const memory = wanted === 'logits' ? this.memory.logits(outputs).buffer : undefined;
+    const memory = shape.wanted === 'logits' ? this.memory.logits(shape.outputs).buffer : undefined;
     const found = this.#bindings.get(key);
     // Whatever is used last is the youngest.
     this.#bindings.delete(key);
@@ -45,7 +65,7 @@ export class CausalSteps implements Disposable {
       return found.binding;
     }
     found?.binding[Symbol.dispose]();
-    const binding = this.#bind(start, tokens, outputs, wanted);
+    const binding = this.#bind(shape);
     this.#bindings.set(key, { binding, memory });
     const oldest = this.#bindings.entries().next().value;
     if (oldest && this.#bindings.size > capacity) {
@@ -55,11 +75,12 @@ export class CausalSteps implements Disposable {
     return binding;
   }
 
-  #bind(start: number, tokens: number, outputs: number, wanted: Wanted): Binding {
+  #bind({ start, tokens, outputs, wanted, isAccompanied }: StepShape): Binding {
     const binding = new Binding(this.session);
     try {
       this.kv.bind(binding, start);
       this.memory.bind(binding, tokens, outputs, wanted);
+      this.companion?.bind(binding, tokens, isAccompanied);
       return binding;
     } catch (error) {
       binding[Symbol.dispose]();

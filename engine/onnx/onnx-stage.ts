@@ -14,6 +14,7 @@ import { sampleBatch } from '../sampling/sample-batch.js';
 import type { Turns } from '../turns.js';
 import { causalStart } from './causal-range.js';
 import { CausalSteps } from './causal-steps.js';
+import { Companion } from './companion.js';
 import { buildShardModel, type ShardParts } from './graph/shard-graph.js';
 import { KvCache } from './kv-cache.js';
 import { DeviceKvMemory, HostKvMemory, type KvMemory } from './kv-memory.js';
@@ -61,10 +62,13 @@ export class OnnxStage implements Stage {
     const parts = { architecture, sizes, shard, weights, headName };
     const rope = new RopeTable(sizes, weights.optionalVector(ropeFactorsTensor));
     const steps = new StepMemory(sizes, shard, rope, maxBatchTokens);
-    const session = await Session.open(context, buildShardModel(parts, false), weights.folder);
+    // Devices have kernels of their own, of which none is known to round like another.
+    const onHost = context.provider.memoryName === undefined;
+    const model = buildShardModel(parts, onHost ? 'accompanied' : 'plain');
+    const session = await Session.open(context, model, weights.folder);
     try {
       const kv = kvMemory(session, sizes, shard, cells);
-      const causal = new CausalSteps(session, steps, kv);
+      const causal = new CausalSteps(session, steps, kv, onHost ? new Companion(sizes) : undefined);
       return new OnnxStage(context, parts, limits, causal, steps, kv);
     } catch (error) {
       session[Symbol.dispose]();
@@ -154,7 +158,7 @@ export class OnnxStage implements Stage {
       throw new EngineError(
         `${context.provider.name} computes plain text only: use --provider cpu`,
       );
-    const model = buildShardModel(parts, true);
+    const model = buildShardModel(parts, 'masked');
     const session = await Session.open(context, model, parts.weights.folder);
     return new MaskedSteps(session, this.steps, kv.cache);
   }

@@ -38,7 +38,8 @@ export class StepMemory {
     this.chosen = fixed.i64(maxTokens);
     this.#cosines = fixed.f32(maxTokens * rope.pairs);
     this.#sines = fixed.f32(maxTokens * rope.pairs);
-    this.#rotations = fixed.i64(maxTokens).map((_, i) => BigInt(i));
+    this.#rotations = fixed.i64(maxTokens);
+    this.#rotations.forEach((_, i) => (this.#rotations[i] = BigInt(i)));
     this.#outputRows = fixed.i64(maxTokens);
   }
 

@@ -21,6 +21,15 @@ export const stepInput = {
   cells: 'cells',
   /** f32 [1, 1, n, cells]: what is added to a token's attention scores; only in graphs that are masked. */
   mask: 'mask',
+  /**
+   * For graphs that are accompanied: i64 [r], the cell before a token that is alone; empty for more tokens. Then the
+   * same of its keys and values, i64 [3]: 1, r, features; f32 [1, r, features] of zeroes for its query; and where the
+   * batch's tokens are behind it, i64 [n].
+   */
+  repeatedCell: 'repeated cell',
+  repeatedShape: 'repeated shape',
+  repeatedQuery: 'repeated query',
+  rows: 'rows',
   /** i64 [outputs] */
   outputRows: 'output rows',
 } as const;
@@ -29,6 +38,13 @@ export const stepInput = {
 export function cacheNames(layer: number, kind: 'keys' | 'values') {
   return { past: `past ${kind} ${layer}`, present: `present ${kind} ${layer}` };
 }
+
+/**
+ * What tokens see: all cells up to their own, or what a mask says. Accompanied ones see all cells, too, but none is
+ * computed alone: for a single token ONNX Runtime has another kernel than for several, which rounds differently, so
+ * that checking a draft could give another token than decoding does. The cell before it is repeated then, as it is.
+ */
+export type AttentionKind = 'plain' | 'accompanied' | 'masked';
 
 /** A tensor of a graph: [1, n, features], the heads one after the other. */
 export interface Value {
@@ -44,12 +60,11 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   /** Sums of blocks of 32 features, by the tensor that they are of. */
   readonly #blockSums = new Map<string, string>();
 
-  /** @param isMasked whether tokens see what a mask says; otherwise all cells up to their own */
   constructor(
     private readonly graph: Graph,
     private readonly sizes: Hyperparameters,
     private readonly weights: ShardWeights,
-    private readonly isMasked: boolean,
+    private readonly kind: AttentionKind,
   ) {}
 
   rmsNorm(x: Value, weight: string): Value {
@@ -114,21 +129,35 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
       graph.output(present, elementType.f32, shape);
     }
     const attended = graph.newName();
-    const inputs = [q.name, k.name, v.name, keys.past, values.past];
+    const isAccompanied = this.kind === 'accompanied';
+    const repeat = (past: string, x: string) => {
+      if (!isAccompanied) return x;
+      const cell = graph.node('Gather', [past, stepInput.repeatedCell], { axis: 2 });
+      const row = graph.node('Reshape', [cell, stepInput.repeatedShape], { allowzero: 1 });
+      return graph.node('Concat', [row, x], { axis: 1 });
+    };
+    const inputs = [
+      isAccompanied ? graph.node('Concat', [stepInput.repeatedQuery, q.name], { axis: 1 }) : q.name,
+      repeat(keys.past, k.name),
+      repeat(values.past, v.name),
+      keys.past,
+      values.past,
+    ];
     // Rotation is done already, so there are no tables and positions between the lengths and the mask.
     const rest = [stepInput.lastCell, stepInput.cells, '', '', '', stepInput.mask];
     graph.nodeWithOutputs(
       'GroupQueryAttention',
-      [...inputs, ...(this.isMasked ? rest : rest.slice(0, 2))],
+      [...inputs, ...(this.kind === 'masked' ? rest : rest.slice(0, 2))],
       [attended, keys.present, values.present],
       {
         num_heads: q.heads,
         kv_num_heads: k.heads,
-        ...(this.isMasked ? { causal: 0 } : {}),
+        ...(this.kind === 'masked' ? { causal: 0 } : {}),
       },
       microsoft,
     );
-    return { name: attended, heads: 1 };
+    if (!isAccompanied) return { name: attended, heads: 1 };
+    return { name: graph.node('Gather', [attended, stepInput.rows], { axis: 1 }), heads: 1 };
   }
 
   swiglu(gate: Value, up: Value): Value {

@@ -4,7 +4,12 @@ import { outputNormTensor, type Shard } from '../../../model/shard.js';
 import { elementType } from '../bindings.js';
 import type { ShardWeights } from '../weights/shard-weights.js';
 import { Graph } from './graph.js';
-import { OnnxGraphBuilder, stepInput, type Value } from './onnx-graph-builder.js';
+import {
+  OnnxGraphBuilder,
+  stepInput,
+  type AttentionKind,
+  type Value,
+} from './onnx-graph-builder.js';
 
 /** Names of what a shard's graph gives, beside keys and values. */
 export const stepOutput = {
@@ -29,13 +34,12 @@ export interface ShardParts {
 /**
  * A shard as an ONNX model: layers, and where it has the head the norm, the head's matrix and the choice of the
  * likeliest token as well. One model serves batches of all sizes; what is not asked of it is not copied out.
- * @param isMasked whether tokens see what a mask says, instead of all cells up to their own
  */
-export function buildShardModel(parts: ShardParts, isMasked: boolean): Uint8Array {
+export function buildShardModel(parts: ShardParts, kind: AttentionKind): Uint8Array {
   const { architecture, sizes, shard, weights } = parts;
   const graph = new Graph();
-  addInputs(graph, sizes, isMasked);
-  const builder = new OnnxGraphBuilder(graph, sizes, weights, isMasked);
+  addInputs(graph, sizes, kind);
+  const builder = new OnnxGraphBuilder(graph, sizes, weights, kind);
   let hidden: Value = { name: stepInput.hidden, heads: 1 };
   for (let layer = shard.firstLayer; layer < shard.endLayer; layer++)
     hidden = architecture.layer(builder, sizes, layer, hidden);
@@ -47,7 +51,7 @@ export function buildShardModel(parts: ShardParts, isMasked: boolean): Uint8Arra
   return graph.encode();
 }
 
-function addInputs(graph: Graph, sizes: Hyperparameters, isMasked: boolean): void {
+function addInputs(graph: Graph, sizes: Hyperparameters, kind: AttentionKind): void {
   const { f32, i32, i64 } = elementType;
   const rotated = sizes.rope.dimensions / 2;
   graph.input(stepInput.hidden, f32, [1, 'n', sizes.hiddenSize]);
@@ -56,7 +60,12 @@ function addInputs(graph: Graph, sizes: Hyperparameters, isMasked: boolean): voi
   graph.input(stepInput.rotations, i64, [1, 'n']);
   graph.input(stepInput.lastCell, i32, [1]);
   graph.input(stepInput.cells, i32, []);
-  if (isMasked) graph.input(stepInput.mask, f32, [1, 1, 'n', 'cells']);
+  if (kind === 'masked') graph.input(stepInput.mask, f32, [1, 1, 'n', 'cells']);
+  if (kind !== 'accompanied') return;
+  graph.input(stepInput.repeatedCell, i64, ['r']);
+  graph.input(stepInput.repeatedShape, i64, [3]);
+  graph.input(stepInput.repeatedQuery, f32, [1, 'r', sizes.heads * sizes.headSize]);
+  graph.input(stepInput.rows, i64, ['n']);
 }
 
 function addHead(

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Piscina } from 'piscina';
 import type { TensorInfo, TensorSource } from '../../../model/tensor-source.js';
 import { EngineError } from '../../engine.js';
+import { decoderOf } from './decode.js';
 import { layOut, type Matrix } from './layout.js';
 import type { PackTask } from './pack-task.js';
 
@@ -49,6 +50,8 @@ export class MatrixCache {
       else missing.push(i);
     }
     if (missing.length === 0) return matrices;
+    // A library that only threads have loaded is unloaded with the last of them, and ggml's cannot be loaded twice.
+    for (const i of missing) decoderOf((tensors[i] as TensorInfo).type);
     await this.#makeRoom(missing.reduce((sum, i) => sum + (matrices[i]?.bytes ?? 0), 0));
     const pool = new Piscina<PackTask, void>({
       filename: new URL('pack-task.js', import.meta.url).href,
