@@ -34,15 +34,17 @@ export class CausalSteps implements Disposable {
    */
   async compute(batch: Batch, start: number, wanted: Wanted): Promise<void> {
     const { tokens, cells, outputs } = batch;
-    const seen = (cells.at(-1) as number) + 1 - start;
+    const last = cells.at(-1) as number;
+    const seen = last + 1 - start;
+    const isAccompanied = Companion.isNeeded(tokens.length, seen);
     this.memory.set(batch, seen);
-    this.companion?.set(seen);
+    if (isAccompanied) this.companion?.repeat(last - 1);
     const shape = {
       start,
       tokens: tokens.length,
       outputs: outputs.length,
       wanted,
-      isAccompanied: Companion.isNeeded(tokens.length, seen),
+      isAccompanied,
     };
     await this.#binding(shape).run();
   }

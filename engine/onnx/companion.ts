@@ -1,15 +1,32 @@
-import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
 import type { Binding } from './binding.js';
-import { stepInput } from './graph/onnx-graph-builder.js';
+import { cacheNames, stepInput } from './graph/onnx-graph-builder.js';
+import type { KvCache } from './kv-cache.js';
 import { fixed } from './memory.js';
 
 /** The inputs of graphs in which no token is computed alone. */
 export class Companion {
-  readonly #cell = fixed.i64(1);
   readonly #query: Float32Array;
+  /** Keys and values of the cell before the token: [kvHeads · headSize] per layer. */
+  readonly #rows: readonly {
+    readonly layer: number;
+    readonly kind: 'keys' | 'values';
+    readonly row: Float32Array;
+  }[];
 
-  constructor(private readonly sizes: Pick<Hyperparameters, 'heads' | 'kvHeads' | 'headSize'>) {
-    this.#query = fixed.f32(sizes.heads * sizes.headSize);
+  /** @param heads of queries */
+  constructor(
+    private readonly cache: KvCache,
+    private readonly heads: number,
+  ) {
+    const { kvHeads, headSize } = cache.sizes;
+    this.#query = fixed.f32(heads * headSize);
+    this.#rows = cache.layers.flatMap((layer) =>
+      (['keys', 'values'] as const).map((kind) => ({
+        layer,
+        kind,
+        row: fixed.f32(kvHeads * headSize),
+      })),
+    );
   }
 
   /**
@@ -21,20 +38,18 @@ export class Companion {
   }
 
   bind(binding: Binding, tokens: number, isNeeded: boolean): void {
-    const { heads, kvHeads, headSize } = this.sizes;
+    const { kvHeads, headSize } = this.cache.sizes;
     const repeated = isNeeded ? 1 : 0;
-    const shape = fixed.i64(3);
-    shape.set([1n, BigInt(repeated), BigInt(kvHeads * headSize)]);
     const rows = fixed.i64(tokens);
     rows.forEach((_, i) => (rows[i] = BigInt(repeated + i)));
-    binding.input(stepInput.repeatedCell, this.#cell, [repeated]);
-    binding.input(stepInput.repeatedShape, shape, [3]);
-    binding.input(stepInput.repeatedQuery, this.#query, [1, repeated, heads * headSize]);
     binding.input(stepInput.rows, rows, [tokens]);
+    binding.input(stepInput.repeatedQuery, this.#query, [1, repeated, this.heads * headSize]);
+    for (const { layer, kind, row } of this.#rows)
+      binding.input(cacheNames(layer, kind).repeated, row, [1, repeated, kvHeads * headSize]);
   }
 
-  /** @param cells that the token sees, its own the last of them */
-  set(cells: number): void {
-    this.#cell[0] = BigInt(Math.max(0, cells - 2));
+  /** @param cell before the token */
+  repeat(cell: number): void {
+    for (const { layer, kind, row } of this.#rows) this.cache.readCell(layer, kind, cell, row);
   }
 }

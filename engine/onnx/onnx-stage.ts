@@ -63,12 +63,14 @@ export class OnnxStage implements Stage {
     const rope = new RopeTable(sizes, weights.optionalVector(ropeFactorsTensor));
     const steps = new StepMemory(sizes, shard, rope, maxBatchTokens);
     // Devices have kernels of their own, of which none is known to round like another.
-    const onHost = context.provider.memoryName === undefined;
-    const model = buildShardModel(parts, onHost ? 'accompanied' : 'plain');
+    const kind = context.provider.memoryName === undefined ? 'accompanied' : 'plain';
+    const model = buildShardModel(parts, kind);
     const session = await Session.open(context, model, weights.folder);
     try {
       const kv = kvMemory(session, sizes, shard, cells);
-      const causal = new CausalSteps(session, steps, kv, onHost ? new Companion(sizes) : undefined);
+      const companion =
+        kv instanceof HostKvMemory ? new Companion(kv.cache, sizes.heads) : undefined;
+      const causal = new CausalSteps(session, steps, kv, companion);
       return new OnnxStage(context, parts, limits, causal, steps, kv);
     } catch (error) {
       session[Symbol.dispose]();

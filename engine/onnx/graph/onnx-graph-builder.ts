@@ -22,21 +22,24 @@ export const stepInput = {
   /** f32 [1, 1, n, cells]: what is added to a token's attention scores; only in graphs that are masked. */
   mask: 'mask',
   /**
-   * For graphs that are accompanied: i64 [r], the cell before a token that is alone; empty for more tokens. Then the
-   * same of its keys and values, i64 [3]: 1, r, features; f32 [1, r, features] of zeroes for its query; and where the
-   * batch's tokens are behind it, i64 [n].
+   * For graphs that are accompanied, f32 [1, r, features]: any query for the cell before a token that is alone; with
+   * r = 0 for more tokens.
    */
-  repeatedCell: 'repeated cell',
-  repeatedShape: 'repeated shape',
   repeatedQuery: 'repeated query',
+  /** i64 [n]: where the batch's tokens are behind it. */
   rows: 'rows',
   /** i64 [outputs] */
   outputRows: 'output rows',
 } as const;
 
-/** Names of a layer's keys and values; the same memory is bound to both. */
+/** Names of a layer's keys and values; the same memory is bound to past and present. */
 export function cacheNames(layer: number, kind: 'keys' | 'values') {
-  return { past: `past ${kind} ${layer}`, present: `present ${kind} ${layer}` };
+  return {
+    past: `past ${kind} ${layer}`,
+    present: `present ${kind} ${layer}`,
+    /** For graphs that are accompanied, f32 [1, r, features]: what the cell before a token that is alone holds. */
+    repeated: `repeated ${kind} ${layer}`,
+  };
 }
 
 /**
@@ -130,16 +133,15 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
     }
     const attended = graph.newName();
     const isAccompanied = this.kind === 'accompanied';
-    const repeat = (past: string, x: string) => {
-      if (!isAccompanied) return x;
-      const cell = graph.node('Gather', [past, stepInput.repeatedCell], { axis: 2 });
-      const row = graph.node('Reshape', [cell, stepInput.repeatedShape], { allowzero: 1 });
-      return graph.node('Concat', [row, x], { axis: 1 });
-    };
+    const behind = (repeated: string, x: string) =>
+      isAccompanied ? graph.node('Concat', [repeated, x], { axis: 1 }) : x;
+    if (isAccompanied)
+      for (const { repeated } of [keys, values])
+        graph.input(repeated, elementType.f32, [1, 'r', k.heads * sizes.headSize]);
     const inputs = [
-      isAccompanied ? graph.node('Concat', [stepInput.repeatedQuery, q.name], { axis: 1 }) : q.name,
-      repeat(keys.past, k.name),
-      repeat(values.past, v.name),
+      behind(stepInput.repeatedQuery, q.name),
+      behind(keys.repeated, k.name),
+      behind(values.repeated, v.name),
       keys.past,
       values.past,
     ];

@@ -62,8 +62,6 @@ function addInputs(graph: Graph, sizes: Hyperparameters, kind: AttentionKind): v
   graph.input(stepInput.cells, i32, []);
   if (kind === 'masked') graph.input(stepInput.mask, f32, [1, 1, 'n', 'cells']);
   if (kind !== 'accompanied') return;
-  graph.input(stepInput.repeatedCell, i64, ['r']);
-  graph.input(stepInput.repeatedShape, i64, [3]);
   graph.input(stepInput.repeatedQuery, f32, [1, 'r', sizes.heads * sizes.headSize]);
   graph.input(stepInput.rows, i64, ['n']);
 }
