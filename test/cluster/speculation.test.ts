@@ -25,22 +25,33 @@ function schedulesFor(prompt: number): Schedule[] {
     ]);
 }
 
-describe.each([[[13, 3]], [[8, 8]], [[5, 6, 5]]])('over %j layers', (layers) => {
+/** The other engine speculates over some of the prompts: schedules do not depend on what computes. */
+const splits = [
+  { engine: 'ggml', layers: [13, 3], prompts: cases },
+  { engine: 'ggml', layers: [8, 8], prompts: cases },
+  { engine: 'ggml', layers: [5, 6, 5], prompts: cases },
+  { engine: 'onnx', layers: [8, 8], prompts: cases.slice(0, 6) },
+  { engine: 'onnx', layers: [5, 6, 5], prompts: cases.slice(6, 12) },
+] as const;
+
+describe.each(splits)('$engine over $layers layers', ({ engine, layers, prompts }) => {
   test('speculation gives the tokens of plain decoding, whatever its schedule', async () => {
     let schedule: Schedule = { mode: 'off', sizes: [1], window: 1 };
     const drafts = await openDraftModel();
     await using cluster = await openTestCluster({
+      engine,
       layers,
       speculation: speculateWith(drafts, () => schedule),
     });
     const { coordinator } = cluster;
     const conversation = coordinator.conversation();
-    await using divergences = await Divergences.open('demo.gguf', layers);
-    for (const [i, { promptTokens }] of cases.entries()) {
+    await using divergences = await Divergences.open('demo.gguf', layers, engine);
+    for (const [i, golden] of prompts.entries()) {
+      const { promptTokens } = golden;
       const off = { speculate: false };
       const { tokens } = await complete(conversation, promptTokens, 64, greedy, undefined, off);
-      const golden = clearTokens(cases[i] as (typeof cases)[0]);
-      expect(tokens.slice(0, golden.length)).toEqual(golden.slice(0, tokens.length));
+      const clear = clearTokens(golden);
+      expect(tokens.slice(0, clear.length)).toEqual(clear.slice(0, tokens.length));
       for (schedule of schedulesFor(i)) {
         const speculative = await complete(conversation, promptTokens, 64);
         await divergences.compare(promptTokens, tokens, speculative.tokens, greedy);
