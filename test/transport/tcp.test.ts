@@ -120,7 +120,11 @@ describe('a handshake', () => {
 
   test.each([
     ['welcomes', 'welcome', { ...welcomeBody(), protocolVersion: protocolVersion + 1 }],
-    ['refuses', 'refuse', { code: 'version', message: 'speaks protocol version 2' }],
+    [
+      'refuses',
+      'refuse',
+      { code: 'version', message: `speaks protocol version ${protocolVersion + 1}` },
+    ],
   ] as const)('with a worker of another version, which %s, fails', async (_, kind, body) => {
     const port = await serve((socket) => new Connection(socket, 'caller').send(kind, body));
     const error = await errorOf(dial({ host, port, hello }));
