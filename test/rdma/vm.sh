@@ -15,7 +15,7 @@ mkdir -p root/{bin,proc,sys,dev,host,modules}
 cp "$(command -v busybox)" root/bin/busybox
 # crc32 is what rxe asks for by name, which depmod does not see; it comes first.
 number=10
-cp "$(find kernel -name 'crc32_generic.ko*' | head -1)" root/modules/05-crc32.ko
+cp "$(find kernel/ -name 'crc32_generic.ko*' | head -1)" root/modules/05-crc32.ko
 for module in virtio_pci 9pnet_virtio 9p rdma_rxe ib_uverbs veth sch_netem; do
   modprobe -d "$work/kernel" -S "$version" --show-depends "$module" | awk '/^insmod/{print $2}'
 done | awk '!seen[$0]++' | while read -r file; do

@@ -40,7 +40,7 @@ export function buildShardModel(parts: ShardParts, kind: AttentionKind): Uint8Ar
   const graph = new Graph();
   addInputs(graph, sizes, kind);
   const builder = new OnnxGraphBuilder(graph, sizes, weights, kind);
-  let hidden: Value = { name: stepInput.hidden, heads: 1 };
+  let hidden = firstHidden(graph, builder, shard);
   for (let layer = shard.firstLayer; layer < shard.endLayer; layer++)
     hidden = architecture.layer(builder, sizes, layer, hidden);
   if (shard.head) addHead(graph, builder, parts, hidden);
@@ -49,6 +49,18 @@ export function buildShardModel(parts: ShardParts, kind: AttentionKind): Uint8Ar
     graph.output(stepOutput.hidden, elementType.f32, [1, 'n', sizes.hiddenSize]);
   }
   return graph.encode();
+}
+
+/**
+ * What the first layer begins with. Within a shard a layer's first norm is computed together with the sum before it, by a
+ * kernel that rounds differently from that of a norm alone. So that a split changes nothing, layers that others come
+ * before begin with a sum as well: with zeros.
+ */
+function firstHidden(graph: Graph, builder: OnnxGraphBuilder, shard: Shard): Value {
+  const hidden = { name: stepInput.hidden, heads: 1 };
+  if (shard.firstLayer === 0) return hidden;
+  const zeros = graph.node('Sub', [hidden.name, hidden.name]);
+  return builder.add(hidden, { name: zeros, heads: 1 });
 }
 
 function addInputs(graph: Graph, sizes: Hyperparameters, kind: AttentionKind): void {
