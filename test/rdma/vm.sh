@@ -1,6 +1,6 @@
 #!/bin/bash
 # Boots a Debian kernel with Soft-RoCE over a pair of network devices in QEMU (emulated, no KVM needed) and runs a command
-# in it. The machine's files are there, read-only, under their usual paths; /tmp is empty and writable.
+# in it. The host's files are there, read-only, under their usual paths; TMPDIR is writable.
 # Usage: vm.sh WORK COMMAND. WORK holds an unpacked kernel package in kernel/; the console goes to stdout.
 # Needs qemu-system-x86, busybox-static, cpio, kmod, iproute2 and for the devices rdma-core and ibverbs-providers.
 set -eu
@@ -31,9 +31,9 @@ mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 for module in /modules/*.ko; do insmod \$module; done
 mount -t 9p -o trans=virtio,version=9p2000.L,cache=loose,ro,msize=512000 host /host || poweroff -f
 for folder in proc sys dev; do mount --bind /\$folder /host/\$folder; done
-mount -t tmpfs tmp /host/tmp; mount -t tmpfs run /host/run; mkdir -p /host/dev/shm; mount -t tmpfs shm /host/dev/shm
+mount -t tmpfs run /host/run; mkdir -p /host/dev/shm; mount -t tmpfs shm /host/dev/shm
 echo 0 > /proc/sys/kernel/printk
-chroot /host /bin/bash -c 'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp; $command'
+chroot /host /bin/bash -c 'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run; $command'
 poweroff -f
 INIT
 chmod +x root/init

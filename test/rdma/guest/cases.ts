@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import os from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { registeredRegions } from '../../../transport/rdma/ring-memory.js';
@@ -214,7 +215,7 @@ function failingCommand([program = '', ...args]: string[], expected: string): st
   try {
     execFileSync(program, [...args, '-p', 'Hello'], {
       cwd: repositoryPath(''),
-      env: { ...process.env, HOME: '/tmp', XDG_CACHE_HOME: '/tmp/cache', XDG_STATE_HOME: '/tmp' },
+      env: { ...process.env, XDG_CACHE_HOME: os.tmpdir(), XDG_STATE_HOME: os.tmpdir() },
       stdio: 'pipe',
       timeout: 60_000,
     });
