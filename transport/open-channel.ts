@@ -60,7 +60,10 @@ async function offerRdma(
 ): Promise<TensorChannel> {
   const { localAddress } = connection;
   if (rdmaDevice === undefined && isLoopback(localAddress))
-    throw new TransportError('rdma', 'both ends are on this machine');
+    throw new TransportError(
+      'rdma',
+      'both ends of the link are on this machine: use --transport tcp, or choose a device with --rdma-device',
+    );
   const endpoint = findEndpoint(rdmaDevice, localAddress);
   const queue = rdmaQueue ?? (process.platform === 'darwin' ? 'uc' : 'rc');
   const slotBytes = slotBytesFor(rowBytes);
