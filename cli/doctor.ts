@@ -75,7 +75,9 @@ export interface DoctorReport {
 export function addDoctorCommand(program: Command): void {
   const command = program
     .command('doctor')
-    .description('show devices, memory, versions, workers in reach, and what a model file holds')
+    .description(
+      'show devices, RDMA, memory, versions, workers in reach, and what a model file holds',
+    )
     .addOption(new Option('--json', 'print one JSON object'))
     .addHelpText('after', examples)
     .action(doctor);
