@@ -1,12 +1,8 @@
-import type { ChannelOptions } from '../transport/open-channel.js';
+import type { ChannelChoices } from '../transport/open-channel.js';
 import type { Settings } from './settings.js';
 
 /** How tensors travel, as far as the settings say. */
-export function channelFrom({
-  transport,
-  rdmaDevice,
-  rdmaQueue,
-}: Settings): Partial<Omit<ChannelOptions, 'logger'>> {
+export function channelFrom({ transport, rdmaDevice, rdmaQueue }: Settings): ChannelChoices {
   return {
     ...(transport ? { transport } : {}),
     ...(rdmaDevice === undefined ? {} : { rdmaDevice }),

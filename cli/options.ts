@@ -9,6 +9,15 @@ import {
   type Settings,
 } from './settings.js';
 
+/** Settings of an engine, for whoever opens one. */
+export const engineSettings: readonly SettingName[] = [
+  'device',
+  'engine',
+  'provider',
+  'requantize',
+  'threads',
+];
+
 /** Settings that say which model runs where; `chat`, `run` and `bench` share them. */
 export const clusterSettings: readonly SettingName[] = [
   'model',
@@ -21,11 +30,7 @@ export const clusterSettings: readonly SettingName[] = [
   'transport',
   'rdmaDevice',
   'rdmaQueue',
-  'device',
-  'engine',
-  'provider',
-  'requantize',
-  'threads',
+  ...engineSettings,
   'chunk',
   'pin',
   'secretFile',

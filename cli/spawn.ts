@@ -6,6 +6,7 @@ import type { WorkerAddress } from '../coord/remote-worker.js';
 import { secretVariable } from './cluster-secret.js';
 import { UsageError } from './errors.js';
 import { logsArePretty, prettyLogsVariable } from './logging.js';
+import { engineSettings } from './options.js';
 import { nameInFile, type SettingName, type Settings } from './settings.js';
 
 const program = fileURLToPath(new URL('daisychain.js', import.meta.url));
@@ -108,16 +109,7 @@ export function spawnCount({ layers }: Pick<Settings, 'layers'>): number {
 }
 
 /** Settings that a worker shares with the coordinator that starts it. */
-const passedOn: readonly SettingName[] = [
-  'synthetic',
-  'type',
-  'device',
-  'engine',
-  'provider',
-  'requantize',
-  'threads',
-  'logLevel',
-];
+const passedOn: readonly SettingName[] = ['synthetic', 'type', ...engineSettings, 'logLevel'];
 
 /** The command line of a worker. @param core to bind it to */
 export function workerArguments(settings: Settings, core?: number): string[] {

@@ -8,7 +8,7 @@ import { cacheDirectory } from './directories.js';
 import { createLogger } from './logging.js';
 import { openEngine } from './open-local.js';
 import { openModel } from './open-model.js';
-import { addSettings, settingsFrom } from './options.js';
+import { addSettings, engineSettings, settingsFrom } from './options.js';
 import { bindToCore } from './pin.js';
 import { defaultPort } from './setting-types.js';
 import type { Announcement } from './spawn.js';
@@ -41,11 +41,7 @@ export function addWorkerCommand(program: Command): void {
     'model',
     'synthetic',
     'type',
-    'device',
-    'engine',
-    'provider',
-    'requantize',
-    'threads',
+    ...engineSettings,
     'core',
     'secretFile',
     'insecure',

@@ -10,7 +10,11 @@ import type { CodecName } from '../transport/codecs/codec.js';
 import type { Connection } from '../transport/connection.js';
 import type { Messages } from '../transport/messages.js';
 import { stageReport } from '../transport/stage-report.js';
-import { offerChannel, type ChannelOptions } from '../transport/open-channel.js';
+import {
+  offerChannel,
+  type ChannelChoices,
+  type ChannelOptions,
+} from '../transport/open-channel.js';
 import { dial } from '../transport/tcp.js';
 import { TensorSender } from '../transport/tensor-link.js';
 import { Tracer, type TraceEvent } from '../transport/tracer.js';
@@ -45,7 +49,7 @@ export interface CoordinatorOptions extends ConnectOptions {
   /** How hidden states travel: one for all links, or one per link in pipeline order. */
   readonly codec: CodecName | readonly CodecName[];
   /** What tensors travel by; default: RDMA where both ends have it. */
-  readonly channel?: Partial<Omit<ChannelOptions, 'logger'>>;
+  readonly channel?: ChannelChoices;
   /** Most tokens in one step of a prompt; longer prompts are cut smaller where that is faster. */
   readonly chunkTokens: number;
   /** Drafts tokens, so that several can be in the pipeline at once. */

@@ -1,4 +1,4 @@
-import { EngineError, type Batch } from './engine.js';
+import { EngineError, type Batch, type StageOptions } from './engine.js';
 
 /** What a batch may refer to on a stage. */
 export interface BatchLimits {
@@ -37,6 +37,16 @@ export function checkBatch(batch: Batch, limits: BatchLimits): void {
 
 function demand(condition: boolean, what: string): void {
   if (!condition) throw new EngineError(`the step makes no sense on this stage: ${what}`);
+}
+
+/** Limits of a loaded shard. @param vocabulary of the whole model */
+export function limitsOf(
+  { shard, cells, maxBatchTokens }: Pick<StageOptions, 'shard' | 'cells' | 'maxBatchTokens'>,
+  vocabulary: number,
+): BatchLimits {
+  // A shard without either end has no table that token ids could miss.
+  const isBounded = shard.embedding || shard.head;
+  return { vocabulary: isBounded ? vocabulary : Infinity, cells, maxBatchTokens };
 }
 
 /**

@@ -20,6 +20,11 @@ export function headTensor(tensors: ReadonlyMap<string, TensorInfo>): string {
   return tensors.has('output.weight') ? 'output.weight' : embeddingTensor;
 }
 
+/** Name of the head's matrix, without its suffix. */
+export function headMatrix(tensors: ReadonlyMap<string, TensorInfo>): string {
+  return headTensor(tensors).replace(/\.weight$/, '');
+}
+
 /** The tensors that a shard needs, each once, in the order of the model's table. */
 export function tensorsOfShard(
   tensors: ReadonlyMap<string, TensorInfo>,

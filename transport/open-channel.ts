@@ -23,6 +23,9 @@ export interface ChannelOptions {
   readonly logger: Logger;
 }
 
+/** What of it can be chosen; the rest has defaults. */
+export type ChannelChoices = Partial<Omit<ChannelOptions, 'logger'>>;
+
 /** Slots are 4 KB × 2^k; larger ones carry prompts faster. */
 const smallestSlotBytes = 4096;
 const usualSlotBytes = 65_536;

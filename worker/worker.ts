@@ -4,7 +4,7 @@ import type { Engine } from '../engine/engine.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import type { Connection } from '../transport/connection.js';
 import type { Answer, Hello } from '../transport/handshake.js';
-import type { ChannelOptions } from '../transport/open-channel.js';
+import type { ChannelChoices } from '../transport/open-channel.js';
 import type { ClusterSecret } from '../transport/security.js';
 import { listen, type Listener } from '../transport/tcp.js';
 import { Session } from './session.js';
@@ -22,7 +22,7 @@ export interface WorkerOptions {
   /** Coordinators and stages must know it; without it anyone who reaches the port may use the worker. */
   readonly secret?: ClusterSecret;
   /** How tensors travel; default: as the coordinator wants it. */
-  readonly channel?: Partial<Omit<ChannelOptions, 'logger'>>;
+  readonly channel?: ChannelChoices;
   readonly softwareVersion: string;
   readonly logger: Logger;
 }

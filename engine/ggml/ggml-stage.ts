@@ -1,6 +1,6 @@
 import { architectureOf } from '../../model/architectures/registry.js';
-import { headTensor, type Shard } from '../../model/shard.js';
-import { checkBatch, rowsOf, type BatchLimits } from '../batch.js';
+import { headMatrix, type Shard } from '../../model/shard.js';
+import { checkBatch, limitsOf, rowsOf, type BatchLimits } from '../batch.js';
 import {
   EngineError,
   type Batch,
@@ -58,13 +58,11 @@ export class GgmlStage implements Stage {
   /** Loads weights and reserves all memory. @throws ModelError, EngineError */
   static async load(context: GgmlContext, options: StageOptions): Promise<GgmlStage> {
     const { ggml, device, cpu } = context;
-    const { source, shard, cells, maxBatchTokens } = options;
+    const { source, shard, cells } = options;
     const architecture = architectureOf(source);
     const sizes = architecture.hyperparameters(source);
-    const headName = headTensor(source.tensors).replace(/\.weight$/, '');
-    // A shard without either end has no table that token ids could miss.
-    const vocabulary = shard.embedding || shard.head ? sizes.vocabulary : Infinity;
-    const limits = { vocabulary, cells, maxBatchTokens };
+    const headName = headMatrix(source.tensors);
+    const limits = limitsOf(options, sizes.vocabulary);
     const kv = new KvCache(ggml, device.bufferType, sizes, shard, cells, options.kvType);
     let weights: Weights | undefined;
     let stage: GgmlStage | undefined;

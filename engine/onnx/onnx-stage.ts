@@ -1,7 +1,7 @@
 import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
 import { architectureOf } from '../../model/architectures/registry.js';
-import { headTensor, ropeFactorsTensor, type Shard } from '../../model/shard.js';
-import { checkBatch, rowsOf, type BatchLimits } from '../batch.js';
+import { headMatrix, ropeFactorsTensor, type Shard } from '../../model/shard.js';
+import { checkBatch, limitsOf, rowsOf, type BatchLimits } from '../batch.js';
 import {
   EngineError,
   type Batch,
@@ -53,10 +53,8 @@ export class OnnxStage implements Stage {
     const { source, shard, cells, maxBatchTokens, onProgress } = options;
     const architecture = architectureOf(source);
     const sizes = architecture.hyperparameters(source);
-    const headName = headTensor(source.tensors).replace(/\.weight$/, '');
-    // A shard without either end has no table that token ids could miss.
-    const vocabulary = shard.embedding || shard.head ? sizes.vocabulary : Infinity;
-    const limits = { vocabulary, cells, maxBatchTokens };
+    const headName = headMatrix(source.tensors);
+    const limits = limitsOf(options, sizes.vocabulary);
     const { matrices, requantize } = context;
     const weights = await ShardWeights.load(source, shard, matrices, requantize, onProgress);
     const parts = { architecture, sizes, shard, weights, headName };

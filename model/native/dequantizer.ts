@@ -4,14 +4,14 @@ import type { TensorType } from '../gguf/tensor-types.js';
 import { loadGgmlBase } from './libraries.js';
 
 /** The beginning of struct ggml_type_traits (ggml.h). */
-const traitsType = {
+const traitsType = koffi.struct({
   type_name: 'const char*',
   blck_size: 'int64',
   blck_size_interleave: 'int64',
   type_size: 'size_t',
   is_quantized: 'bool',
   to_float: 'void*',
-};
+});
 const toFloatPrototype = koffi.proto('void (const void* values, void* into, int64 count)');
 
 interface Traits {
@@ -28,7 +28,7 @@ export function openDequantizer(type: TensorType): (bytes: Uint8Array, into: Flo
     type: number,
   ) => bigint | null;
   const address = traitsOf(type.id);
-  const traits = address && (koffi.decode(address, koffi.struct(traitsType)) as Traits);
+  const traits = address && (koffi.decode(address, traitsType) as Traits);
   // The name tells whether the struct is still laid out like this.
   if (!traits || traits.type_name !== type.name || !traits.to_float)
     throw new ModelError(`ggml cannot turn ${type.name} into numbers: use another quantization`);

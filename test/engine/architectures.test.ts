@@ -7,24 +7,15 @@ import { engineNames, greedy, type KvType, type Stage } from '../../engine/engin
 import { architectureOf } from '../../model/architectures/registry.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { writeGguf } from '../../model/gguf/writer.js';
-import { syntheticModel, type SyntheticShape } from '../../model/synthetic.js';
+import { syntheticModel } from '../../model/synthetic.js';
 import type { TensorSource } from '../../model/tensor-source.js';
 import { openTestEngine } from '../support/engines.js';
 import { llamaCppLogits } from '../support/llama-cpp.js';
 import { relativeError } from '../support/relative-error.js';
+import { tinyShape } from '../support/tiny-model.js';
 
 const ggml = openTestEngine('ggml');
 const tokens = Array.from({ length: 24 }, (_, i) => (i * 37 + 11) % 300);
-
-const tiny: Omit<SyntheticShape, 'architecture' | 'tied'> = {
-  layers: 3,
-  hiddenSize: 128,
-  heads: 4,
-  kvHeads: 2,
-  headSize: 32,
-  feedForward: 256,
-  vocabulary: 300,
-};
 
 let folder: string;
 beforeAll(async () => void (folder = await mkdtemp(path.join(os.tmpdir(), 'daisychain-'))));
@@ -61,18 +52,18 @@ describe.each(cases)('$engine: $architecture in $type, tied $tied', (options) =>
 
   test('gives the logits of llama.cpp', async () => {
     const file = path.join(folder, `${architecture}-${type}-${tied}.gguf`);
-    const model = syntheticModel({ ...tiny, architecture, tied }, type);
+    const model = syntheticModel({ ...tinyShape, architecture, tied }, type);
     await writeGguf(file, model.metadata, [...model.tensors.values()], (...part) =>
       model.read(...part),
     );
-    const reference = llamaCppLogits(file, tokens, tiny.vocabulary);
+    const reference = llamaCppLogits(file, tokens, tinyShape.vocabulary);
 
     const source = await openGguf(file);
     const stage = await stageOf(source, 'f16', openTestEngine(engine));
     try {
       const logits = await allLogits(stage);
       reference.forEach((expected, row) => {
-        const ours = logits.subarray(row * tiny.vocabulary, (row + 1) * tiny.vocabulary);
+        const ours = logits.subarray(row * tinyShape.vocabulary, (row + 1) * tinyShape.vocabulary);
         expect(relativeError(ours, expected), `row ${row}`).toBeLessThan(bounds[engine]);
       });
     } finally {
@@ -83,7 +74,7 @@ describe.each(cases)('$engine: $architecture in $type, tied $tied', (options) =>
 });
 
 describe('a stage', () => {
-  const model = syntheticModel({ ...tiny, architecture: 'qwen3', tied: true }, 'q8_0');
+  const model = syntheticModel({ ...tinyShape, architecture: 'qwen3', tied: true }, 'q8_0');
 
   test.each([
     ['f16', 1e-6],

@@ -11,6 +11,9 @@ import { cases } from './guest/cases.js';
 const kernel = process.env.DAISYCHAIN_VM_KERNEL ?? path.join(os.tmpdir(), 'daisychain-vm-kernel');
 const programs = ['qemu-system-x86_64', 'busybox', 'cpio', 'depmod', 'rdma', 'tc', 'setpriv'];
 
+/** Users' paths may lack what root uses. */
+const environment = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+
 /** What is missing for the machine. */
 function missing(): string | undefined {
   if (process.platform !== 'linux' || process.arch !== 'x64') return 'Linux on x64';
@@ -22,7 +25,7 @@ function isInstalled(program: string): boolean {
   try {
     execFileSync('sh', ['-c', `command -v ${program}`], {
       stdio: 'pipe',
-      env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
+      env: environment,
     });
     return true;
   } catch {
@@ -43,7 +46,7 @@ async function runMachine(): Promise<{ results: Map<string, Result>; console: st
   const folder = repositoryPath('');
   const command = `cd ${folder} && . test/rdma/devices.sh && ${process.execPath} dist/test/rdma/guest/main.js 2>&1`;
   const machine = spawn('bash', [repositoryPath('test/rdma/vm.sh'), work, command], {
-    env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
+    env: environment,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const results = new Map<string, Result>();

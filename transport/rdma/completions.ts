@@ -27,7 +27,8 @@ const offsets = {
 /** The completion queue of one link. */
 export class CompletionQueue {
   readonly pointer: Pointer;
-  readonly #channel: Pointer | undefined;
+  /** Where events come from, with its file descriptor; undefined where the library has none. */
+  readonly events: { readonly channel: Pointer; readonly descriptor: number } | undefined;
   readonly #poll: (...values: unknown[]) => number;
   readonly #requestEvent: (...values: unknown[]) => number;
   readonly #completions = Buffer.alloc(batchEntries * sizeOf('ibv_wc'));
@@ -39,26 +40,21 @@ export class CompletionQueue {
     private readonly handler: CompletionHandler,
   ) {
     const verbs = loadVerbs();
-    this.#channel = verbs.createChannel?.(context) ?? undefined;
+    const channel = verbs.createChannel?.(context) ?? undefined;
+    const descriptorAt = offsetOf('ibv_comp_channel', 'fd');
+    this.events =
+      channel === undefined
+        ? undefined
+        : { channel, descriptor: koffi.decode(channel, descriptorAt, 'int') as number };
     const entries = 2 * mostRequests;
     this.pointer = orThrow(
       'other',
       name,
-      verbs.createCompletionQueue(context, entries, null, this.#channel ?? null, 0),
+      verbs.createCompletionQueue(context, entries, null, channel ?? null, 0),
     );
     this.#poll = operation(context, 'poll_cq');
     this.#requestEvent = operation(context, 'req_notify_cq');
     CompletionWatch.running.add(this);
-  }
-
-  /** Where events come from, with its file descriptor; undefined where the library has none. */
-  get events(): { readonly channel: Pointer; readonly descriptor: number } | undefined {
-    if (this.#channel === undefined) return undefined;
-    const at = offsetOf('ibv_comp_channel', 'fd');
-    return {
-      channel: this.#channel,
-      descriptor: koffi.decode(this.#channel, at, 'int') as number,
-    };
   }
 
   /** Something is being sent: an answer may follow soon. */
@@ -86,7 +82,7 @@ export class CompletionQueue {
     this.#closed = true;
     await CompletionWatch.running.remove(this);
     loadVerbs().destroyCompletionQueue(this.pointer);
-    if (this.#channel !== undefined) loadVerbs().destroyChannel?.(this.#channel);
+    if (this.events) loadVerbs().destroyChannel?.(this.events.channel);
   }
 
   /** @returns whether it is a frame that has arrived */

@@ -31,7 +31,7 @@ interface Job {
 }
 
 /** Room for a message's own header in a frame that has payload too: it is larger only with long prompts. */
-export const usualHeaderBytes = 512;
+const usualHeaderBytes = 512;
 
 /**
  * Messages as numbered frames in a ring of slots, over a carrier that may lose them. A slot is used again only when the

@@ -56,6 +56,11 @@ export function sealFrame(
   return bytes;
 }
 
+/** Whether a frame, before it is checked, has no number: it says only what arrived. */
+export function isNotice(bytes: Uint8Array): boolean {
+  return bytes.byteLength >= 8 && bytes.subarray(4, 8).every((byte) => byte === 0);
+}
+
 /** @param bytes as they arrived @throws TransportError 'garbage' when they are no frame, or damaged */
 export function parseFrame(bytes: Uint8Array): Frame {
   if (bytes.byteLength < frameHeaderBytes) throw damaged('a frame is too short');

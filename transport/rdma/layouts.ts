@@ -226,6 +226,11 @@ export function sizeOf(name: StructName): number {
   return knownLayouts[name].size ?? 0;
 }
 
+/** Bytes of a field. */
+export function widthOf<Name extends StructName>(name: Name, field: FieldName<Name>): number {
+  return koffi.sizeof((fields[name] as Record<string, string>)[field] as string);
+}
+
 /** Where a field begins. */
 export function offsetOf<Name extends StructName>(name: Name, field: FieldName<Name>): number {
   const offsets: Partial<Record<string, number>> = knownLayouts[name].offsets;

@@ -1,10 +1,9 @@
 import koffi from 'koffi';
 import type { QueueAddress } from '../messages.js';
-import { checkZero, orThrow, rdmaError } from './causes.js';
+import { checkZero, orThrow } from './causes.js';
 import { portNumber, type Endpoint } from './devices.js';
-import { offsetOf, sizeOf, type FieldName } from './layouts.js';
+import { offsetOf, sizeOf, widthOf, type FieldName } from './layouts.js';
 import type { RingMemory } from './ring-memory.js';
-import { lastError } from './system.js';
 import { loadVerbs, operation, verbsValues, type Pointer } from './verbs.js';
 
 /** RC repeats what was lost; UC, all that Thunderbolt has, does not. */
@@ -121,13 +120,17 @@ export class QueuePair {
     const { buffer } = this.#sendRequest;
     buffer.writeUInt32LE(verbsValues.send, offsetOf('ibv_send_wr', 'opcode'));
     buffer.writeUInt32LE(verbsValues.sendSignaled, offsetOf('ibv_send_wr', 'send_flags'));
-    this.#check(this.#postSend(this.#pair, buffer, this.#bad));
+    checkZero('other', this.endpoint.device.name, this.#postSend(this.#pair, buffer, this.#bad));
   }
 
   /** Offers bytes of the ring for a frame. @param id comes back when it is there @throws TransportError 'rdma' */
   receive(id: number, offset: number, bytes: number): void {
     this.#fill(this.#receiveRequest, 'ibv_recv_wr', id, offset, bytes);
-    this.#check(this.#postReceive(this.#pair, this.#receiveRequest.buffer, this.#bad));
+    checkZero(
+      'other',
+      this.endpoint.device.name,
+      this.#postReceive(this.#pair, this.#receiveRequest.buffer, this.#bad),
+    );
   }
 
   destroy(): void {
@@ -151,8 +154,8 @@ export class QueuePair {
   ): void {
     const attributes = Buffer.alloc(sizeOf('ibv_qp_attr'));
     for (const [field, value] of Object.entries(values)) {
-      const at = offsetOf('ibv_qp_attr', field as FieldName<'ibv_qp_attr'>);
-      attributes.writeUIntLE(value, at, byteFields.has(field) ? 1 : field === 'dlid' ? 2 : 4);
+      const name = field as FieldName<'ibv_qp_attr'>;
+      attributes.writeUIntLE(value, offsetOf('ibv_qp_attr', name), widthOf('ibv_qp_attr', name));
     }
     if (gid) attributes.set(gid, offsetOf('ibv_qp_attr', 'dgid'));
     const result = loadVerbs().modifyQueuePair(this.#pair, attributes, mask);
@@ -171,26 +174,7 @@ export class QueuePair {
     element.writeUInt32LE(this.memory.localKey, offsetOf('ibv_sge', 'lkey'));
     buffer.writeUInt32LE(id, offsetOf(name, 'wr_id'));
   }
-
-  #check(result: number): void {
-    if (result !== 0)
-      throw rdmaError('other', this.endpoint.device.name, result > 0 ? result : lastError());
-  }
 }
-
-const byteFields: ReadonlySet<string> = new Set([
-  'sgid_index',
-  'hop_limit',
-  'is_global',
-  'ah_port_num',
-  'max_rd_atomic',
-  'max_dest_rd_atomic',
-  'min_rnr_timer',
-  'port_num',
-  'timeout',
-  'retry_cnt',
-  'rnr_retry',
-]);
 
 /** A work request with one element, used again and again: the library copies it when it is posted. */
 interface Request {

@@ -12,13 +12,13 @@ import type { MessagePart, OutgoingPayload, TensorChannel } from '../tensor-chan
 import { completionCause } from './causes.js';
 import { CompletionQueue } from './completions.js';
 import type { Endpoint } from './devices.js';
-import { frameFlags } from './frame.js';
+import { frameFlags, isNotice } from './frame.js';
 import { FrameStream, type FrameCarrier } from './frame-stream.js';
 import { QueuePair, type QueueKind } from './queue-pair.js';
 import { RingMemory } from './ring-memory.js';
 
 /** Slots for frames in each direction, and for notices: together with frames they fit a queue. */
-export const frameSlots = 16;
+const frameSlots = 16;
 const noticeSlots = 8;
 const noticeBytes = 64;
 const receiveSlots = frameSlots + noticeSlots;
@@ -68,7 +68,7 @@ export class RdmaChannel implements TensorChannel {
       () =>
         new CompletionQueue(device, {
           onReceived: (id, bytes) => this.#received(id, bytes),
-          onFailed: (status) => this.#fallBack(completionCause(status)),
+          onFailed: (status) => this.giveUp(completionCause(status)),
         }),
     );
     this.#pair = this.#orFree(
@@ -110,7 +110,7 @@ export class RdmaChannel implements TensorChannel {
       if (message.kind === 'frame') this.#receivedFrame(payload);
       else if (message.kind === 'framesSent') this.#asked(message.body.count);
       else if (message.kind === 'framesArrived') this.#stream.acknowledge(message.body.count);
-      else if (message.kind === 'rdmaEnded') this.#otherFellBack(message.body);
+      else if (message.kind === 'rdmaEnded') this.#otherGaveUp(message.body);
       else throw new TransportError('garbage', `a ${message.kind} here`);
     };
   }
@@ -154,7 +154,9 @@ export class RdmaChannel implements TensorChannel {
 
   /** Gives up RDMA: whatever has not arrived, and all that follows, goes over the connection. */
   giveUp(cause: string): void {
-    this.#fallBack(cause);
+    if (!this.#leaveRdma()) return;
+    this.logger.warn(`${this.connection.peer}: going on over TCP, RDMA has failed: ${cause}`);
+    this.connection.send('rdmaEnded', { arrived: this.#stream.arrived, cause });
   }
 
   #receivedFrame(frame: Uint8Array): void {
@@ -167,8 +169,8 @@ export class RdmaChannel implements TensorChannel {
     if (this.#fallenBack || this.#closed) return;
     const frame = this.#slot(this.#receiveAt(id), bytes);
     // Without a handler frames wait in their slots, and their sender for room. Notices do not wait.
-    const isNotice = bytes <= noticeBytes && isUnnumbered(frame);
-    if (!this.#onPart && !isNotice) return void this.#waiting.push([id, bytes]);
+    const isExpected = bytes <= noticeBytes && isNotice(frame);
+    if (!this.#onPart && !isExpected) return void this.#waiting.push([id, bytes]);
     this.payloadBeganAt = performance.now();
     this.bytesReceived += bytes;
     try {
@@ -178,7 +180,7 @@ export class RdmaChannel implements TensorChannel {
       if (!this.#closed) this.#offer(id);
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
-      this.#fallBack(error.message);
+      this.giveUp(error.message);
     }
   }
 
@@ -198,7 +200,7 @@ export class RdmaChannel implements TensorChannel {
     try {
       this.#pair.receive(id, this.#receiveAt(id), this.slotBytes);
     } catch (error) {
-      this.#fallBack((error as Error).message);
+      this.giveUp((error as Error).message);
     }
   }
 
@@ -222,7 +224,7 @@ export class RdmaChannel implements TensorChannel {
       this.#completions.sending();
     } catch (error) {
       // Not within the stream's own work: it has not finished with this frame.
-      queueMicrotask(() => this.#fallBack((error as Error).message));
+      queueMicrotask(() => this.giveUp((error as Error).message));
     }
   }
 
@@ -253,22 +255,13 @@ export class RdmaChannel implements TensorChannel {
     clearTimeout(this.#lossTimer);
     this.#lossTimer = setTimeout(() => {
       if (this.#fallenBack || this.#stream.arrived + this.#waiting.length >= sent) return;
-      if (this.#stream.arrived === arrived) this.#fallBack(`frame ${arrived + 1} was lost`);
+      if (this.#stream.arrived === arrived) this.giveUp(`frame ${arrived + 1} was lost`);
       else this.#asked(sent);
     }, patienceMs[this.kind]).unref();
   }
 
-  #fallBack(cause: string): void {
-    if (!this.#leaveRdma()) return;
-    this.logger.warn(`${this.connection.peer}: going on over TCP, RDMA has failed: ${cause}`);
-    this.connection.send('rdmaEnded', { arrived: this.#stream.arrived, cause });
-  }
-
-  #otherFellBack({ arrived, cause }: Messages['rdmaEnded']): void {
-    if (this.#leaveRdma()) {
-      this.logger.warn(`${this.connection.peer}: going on over TCP, RDMA has failed: ${cause}`);
-      this.connection.send('rdmaEnded', { arrived: this.#stream.arrived, cause });
-    }
+  #otherGaveUp({ arrived, cause }: Messages['rdmaEnded']): void {
+    this.giveUp(cause);
     this.#stream.resume(this.#byConnection(), arrived);
   }
 
@@ -310,9 +303,4 @@ export class RdmaChannel implements TensorChannel {
       throw error;
     }
   }
-}
-
-/** Frames without a number say only what arrived. */
-function isUnnumbered(frame: Uint8Array): boolean {
-  return frame.byteLength >= 8 && frame.subarray(4, 8).every((byte) => byte === 0);
 }

@@ -5,13 +5,9 @@ import type { Pointer } from './verbs.js';
 
 const { errno: numbers } = os.constants;
 
-/** What the C library is needed for, the same on Linux and macOS. */
-export interface SystemCalls {
-  readonly poll: (descriptors: Uint8Array, count: number, timeoutMs: number) => number;
-}
-
 let calls: ReturnType<typeof bind> | undefined;
 
+/** What the C library is needed for, the same on Linux and macOS. */
 function bind() {
   const library = koffi.load(process.platform === 'darwin' ? 'libSystem.dylib' : 'libc.so.6');
   return {
@@ -21,7 +17,7 @@ function bind() {
     free: library.func('void free(void*)') as KoffiFunc<(memory: Pointer) => void>,
     // Linux counts descriptors in unsigned long, macOS in unsigned int: the register is the same.
     poll: library.func('int poll(void* descriptors, uint64 count, int timeout)') as KoffiFunc<
-      SystemCalls['poll']
+      (descriptors: Uint8Array, count: number, timeoutMs: number) => number
     >,
   };
 }

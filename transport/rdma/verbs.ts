@@ -113,7 +113,6 @@ function bind(library: Library) {
     freeDeviceList: func<(list: Pointer) => void>('void ibv_free_device_list(void*)'),
     deviceName: func<(device: Pointer) => string>('const char* ibv_get_device_name(void*)'),
     openDevice: func<(device: Pointer) => Pointer | null>('void* ibv_open_device(void*)'),
-    closeDevice: func<(context: Pointer) => number>('int ibv_close_device(void*)'),
     queryPort: func<(context: Pointer, port: number, attributes: Uint8Array) => number>(
       'int ibv_query_port(void*, uint8, void*)',
     ),

@@ -1,6 +1,6 @@
 import type { TensorType } from '../../../model/gguf/tensor-types.js';
 import { openDequantizer } from '../../../model/native/dequantizer.js';
-import { bfloatToNumber, halfToNumber } from './half.js';
+import { bfloatToNumber, halfAt, halfToNumber } from './half.js';
 
 /** Turns stored values into f32. @param bytes whole blocks @param into receives as many values */
 export type Decode = (bytes: Uint8Array, into: Float32Array) => void;
@@ -20,17 +20,17 @@ const decoders: Readonly<Record<string, Decode>> = {
   bf16: (bytes, into) => decodeWords(bytes, into, bfloatToNumber),
   q8_0: (bytes, into) =>
     eachBlock(bytes, 34, (at, value) => {
-      const scale = half(bytes, at);
+      const scale = halfAt(bytes, at);
       for (let i = 0; i < 32; i++) into[value + i] = scale * ((bytes[at + 2 + i]! << 24) >> 24);
     }),
   q4_0: (bytes, into) =>
     eachBlock(bytes, 18, (at, value) => {
-      const scale = half(bytes, at);
+      const scale = halfAt(bytes, at);
       decodeNibbles(bytes, at + 2, into, value, scale, -8 * scale);
     }),
   q4_1: (bytes, into) =>
     eachBlock(bytes, 20, (at, value) =>
-      decodeNibbles(bytes, at + 4, into, value, half(bytes, at), half(bytes, at + 2)),
+      decodeNibbles(bytes, at + 4, into, value, halfAt(bytes, at), halfAt(bytes, at + 2)),
     ),
 };
 
@@ -65,8 +65,4 @@ function decodeWords(
   valueOf: (bits: number) => number,
 ): void {
   for (let i = 0; i < into.length; i++) into[i] = valueOf(bytes[2 * i]! | (bytes[2 * i + 1]! << 8));
-}
-
-function half(bytes: Uint8Array, at: number): number {
-  return halfToNumber(bytes[at]! | (bytes[at + 1]! << 8));
 }

@@ -6,6 +6,11 @@ export function halfToNumber(bits: number): number {
   return (table ??= Float32Array.from({ length: 1 << 16 }, (_, i) => valueOf(i)))[bits] as number;
 }
 
+/** The value of a half, little-endian, within bytes. */
+export function halfAt(bytes: Uint8Array, at: number): number {
+  return halfToNumber(bytes[at]! | (bytes[at + 1]! << 8));
+}
+
 /** The value of a bfloat16, which is the upper half of an f32. @param bits 0 to 65535 */
 export function bfloatToNumber(bits: number): number {
   scratch.setUint32(0, bits << 16);

@@ -1,6 +1,6 @@
 import type { TensorType } from '../../../model/gguf/tensor-types.js';
 import { decoderOf } from './decode.js';
-import { halfToNumber } from './half.js';
+import { halfAt } from './half.js';
 import { blockSize, exactTypes, formatOf, rowBytesOf } from './layout.js';
 
 /** Rows of a matrix as the op for it takes them. */
@@ -81,8 +81,4 @@ function requantize(
     for (let i = from; i < from + blockSize; i++)
       values[i] = 128 + (scale === 0 ? 0 : Math.round(exact[i]! / scale));
   }
-}
-
-function halfAt(bytes: Uint8Array, at: number): number {
-  return halfToNumber(bytes[at]! | (bytes[at + 1]! << 8));
 }
