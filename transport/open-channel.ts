@@ -81,7 +81,7 @@ async function offerRdma(
       throw new TransportError('rdma', `${connection.peer}: ${answer.body.refusal}`);
     channel.connect(answer.body.address);
   } catch (error) {
-    await channel.abandon();
+    channel.close();
     throw error;
   }
   if (!(await channel.probe(probeMs)))
@@ -136,7 +136,7 @@ function acceptRdma(
   try {
     channel.connect(address);
   } catch (error) {
-    void channel.abandon();
+    channel.close();
     throw error;
   }
   connection.send('channelAnswer', { refusal: '', address: channel.address });

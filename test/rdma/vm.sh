@@ -40,5 +40,5 @@ chmod +x root/init
 (cd root && find . | cpio --quiet -o -H newc | gzip -1) >initrd.gz
 exec qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 3072 -smp 2 -display none -serial stdio -monitor none \
   -no-reboot -net none -kernel kernel/boot/vmlinuz-* -initrd initrd.gz \
-  -append 'console=ttyS0 quiet panic=-1 random.trust_cpu=on' \
+  -append 'console=ttyS0 quiet panic=-1 random.trust_cpu=on tsc=reliable clocksource=tsc' \
   -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap

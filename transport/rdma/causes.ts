@@ -33,6 +33,8 @@ const remedies: Partial<Record<Operation, Record<string, string>>> = {
     EBUSY:
       'all queue pairs of the device are in use: end other RDMA programs; trying again does not help',
     ENOMEM: 'no memory or no queue pairs are left: end other RDMA programs',
+    EAGAIN:
+      'we may have no more queue pairs of the device: raise what the container or control group (rdma.max) allows',
     EOPNOTSUPP: 'the device has no queue pairs of this kind: choose another --rdma-queue',
   },
   readyToReceive: {

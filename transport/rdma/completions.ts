@@ -1,5 +1,5 @@
-import koffi from 'koffi';
 import { orThrow } from './causes.js';
+import { CompletionEvents } from './completion-events.js';
 import { CompletionWatch } from './completion-watch.js';
 import type { RdmaDevice } from './devices.js';
 import { offsetOf, sizeOf } from './layouts.js';
@@ -27,10 +27,9 @@ const offsets = {
 /** The completion queue of one link. */
 export class CompletionQueue {
   readonly pointer: Pointer;
-  /** Where events come from, with its file descriptor; undefined where the library has none. */
-  readonly events: { readonly channel: Pointer; readonly descriptor: number } | undefined;
-  readonly #poll: (...values: unknown[]) => number;
-  readonly #requestEvent: (...values: unknown[]) => number;
+  readonly #channel: Pointer | null;
+  readonly #events: CompletionEvents | undefined;
+  readonly #poll: (queue: Pointer, entries: number, completions: Uint8Array) => number;
   readonly #completions = Buffer.alloc(batchEntries * sizeOf('ibv_wc'));
   #closed = false;
 
@@ -40,31 +39,27 @@ export class CompletionQueue {
     private readonly handler: CompletionHandler,
   ) {
     const verbs = loadVerbs();
-    const channel = verbs.createChannel?.(context) ?? undefined;
-    const descriptorAt = offsetOf('ibv_comp_channel', 'fd');
-    this.events =
-      channel === undefined
-        ? undefined
-        : { channel, descriptor: koffi.decode(channel, descriptorAt, 'int') as number };
+    this.#channel = verbs.createChannel?.(context) ?? null;
     const entries = 2 * mostRequests;
     this.pointer = orThrow(
       'other',
       name,
-      verbs.createCompletionQueue(context, entries, null, channel ?? null, 0),
+      verbs.createCompletionQueue(context, entries, null, this.#channel, 0),
     );
     this.#poll = operation(context, 'poll_cq');
-    this.#requestEvent = operation(context, 'req_notify_cq');
+    this.#events = this.#openEvents(context);
     CompletionWatch.running.add(this);
   }
 
   /** Something is being sent: an answer may follow soon. */
   sending(): void {
-    CompletionWatch.running.wake();
+    CompletionWatch.running.expect();
   }
 
-  /** The next completion gives an event. */
-  requestEvent(): void {
-    this.#requestEvent(this.pointer, 0);
+  /** Has the next completion wake the watch. @returns false where there is no such thing */
+  requestEvent(): boolean {
+    this.#events?.request();
+    return this.#events !== undefined;
   }
 
   /** Handles some of what has completed. @returns whether something has arrived */
@@ -77,12 +72,25 @@ export class CompletionQueue {
     return hasArrived;
   }
 
-  /** Ends it, when the queue pair is gone. Resolves when nothing looks at it any more. */
-  async close(): Promise<void> {
+  /** Ends it, when the queue pair is gone. */
+  close(): void {
+    if (this.#closed) return;
     this.#closed = true;
-    await CompletionWatch.running.remove(this);
+    CompletionWatch.running.remove(this);
+    this.#events?.close();
     loadVerbs().destroyCompletionQueue(this.pointer);
-    if (this.events) loadVerbs().destroyChannel?.(this.events.channel);
+    if (this.#channel !== null) loadVerbs().destroyChannel?.(this.#channel);
+  }
+
+  #openEvents(context: Pointer): CompletionEvents | undefined {
+    if (this.#channel === null) return undefined;
+    try {
+      const onEvent = () => CompletionWatch.running.wake();
+      return new CompletionEvents(context, this.#channel, this.pointer, onEvent);
+    } catch {
+      // Not every system's descriptors can be waited for: the watch then looks now and then.
+      return undefined;
+    }
   }
 
   /** @returns whether it is a frame that has arrived */

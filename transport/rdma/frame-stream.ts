@@ -8,6 +8,8 @@ export interface FrameCarrier {
   sendSlot(slot: number, bytes: number): void;
   /** Sends a frame that need not arrive. */
   sendNotice(fill: (into: Uint8Array) => number): void;
+  /** Does something when everything else has had its turn. */
+  later(action: () => void): void;
 }
 
 /** A part of a message. */
@@ -49,6 +51,12 @@ export class FrameStream {
   #announced = 0;
   #assembly: { header: Uint8Array; parts: Uint8Array[] } | undefined;
   #inMessage = false;
+  /** Whether a frame was sent in this turn of the event loop. */
+  #hasHadTurn = false;
+  readonly #nextTurn = () => {
+    this.#hasHadTurn = false;
+    this.#pump();
+  };
   /** Undefined while it is not known what has to be sent again. */
   #carrier: FrameCarrier | undefined;
 
@@ -140,18 +148,21 @@ export class FrameStream {
     for (const job of this.#jobs.splice(0)) job.resolve();
   }
 
+  /** Sends one frame in each turn of the event loop, which many large ones would block. */
   #pump(): void {
-    while (this.#carrier && this.unacknowledged < this.slots.length) {
-      const job = this.#jobs[0];
-      if (!job) return;
-      const slot = this.#sent % this.slots.length;
-      const isDone = this.#fill(job, slot);
-      this.#carrier.sendSlot(slot, this.#lengths[slot] as number);
-      this.bytesSent += this.#lengths[slot] as number;
-      if (!isDone) continue;
-      this.#jobs.shift();
-      job.resolve();
-    }
+    const job = this.#jobs[0];
+    if (!this.#carrier || !job || this.#hasHadTurn || this.unacknowledged === this.slots.length)
+      return;
+    this.#hasHadTurn = true;
+    this.#carrier.later(this.#nextTurn);
+    const slot = this.#sent % this.slots.length;
+    const isDone = this.#fill(job, slot);
+    const bytes = this.#lengths[slot] as number;
+    this.#carrier.sendSlot(slot, bytes);
+    this.bytesSent += bytes;
+    if (!isDone) return;
+    this.#jobs.shift();
+    job.resolve();
   }
 
   /** Makes the next frame of a message. @returns whether it is the last */

@@ -3,8 +3,8 @@ import type { QueueAddress } from '../messages.js';
 import { checkZero, orThrow } from './causes.js';
 import { portNumber, type Endpoint } from './devices.js';
 import { offsetOf, sizeOf, widthOf, type FieldName } from './layouts.js';
-import type { RingMemory } from './ring-memory.js';
 import { loadVerbs, operation, verbsValues, type Pointer } from './verbs.js';
+import type { WorkRequest } from './work-request.js';
 
 /** RC repeats what was lost; UC, all that Thunderbolt has, does not. */
 export type QueueKind = 'rc' | 'uc';
@@ -18,15 +18,14 @@ const reliable = { timeout: 14, retries: 7, noBufferRetries: 7, noBufferTimer: 1
 
 const firstPacket = 7;
 
-/** One end of a link: sends from and receives into the slots of a ring. */
+/** One end of a link. */
 export class QueuePair {
   readonly address: QueueAddress;
   readonly #pair: Pointer;
-  readonly #postSend: (...values: unknown[]) => number;
-  readonly #postReceive: (...values: unknown[]) => number;
-  readonly #sendRequest = requestOf('ibv_send_wr');
-  readonly #receiveRequest = requestOf('ibv_recv_wr');
-  readonly #bad: [Pointer | null] = [null];
+  readonly #postSend: ReturnType<typeof operation<'post_send'>>;
+  readonly #postReceive: ReturnType<typeof operation<'post_recv'>>;
+  /** Where the library says which request it did not take: there is only one. */
+  readonly #bad = Buffer.alloc(8);
 
   /**
    * @param completions the completion queue
@@ -35,7 +34,6 @@ export class QueuePair {
   constructor(
     private readonly endpoint: Endpoint,
     readonly kind: QueueKind,
-    private readonly memory: RingMemory,
     completions: Pointer,
   ) {
     const { device, port, gid } = endpoint;
@@ -114,23 +112,14 @@ export class QueuePair {
     );
   }
 
-  /** Sends bytes of the ring. @throws TransportError 'rdma' when the queue is full or has failed */
-  send(offset: number, bytes: number): void {
-    this.#fill(this.#sendRequest, 'ibv_send_wr', 0, offset, bytes);
-    const { buffer } = this.#sendRequest;
-    buffer.writeUInt32LE(verbsValues.send, offsetOf('ibv_send_wr', 'opcode'));
-    buffer.writeUInt32LE(verbsValues.sendSignaled, offsetOf('ibv_send_wr', 'send_flags'));
-    checkZero('other', this.endpoint.device.name, this.#postSend(this.#pair, buffer, this.#bad));
+  /** @throws TransportError 'rdma' when the queue is full or has failed */
+  send({ pointer }: WorkRequest): void {
+    this.#check(this.#postSend(this.#pair, pointer, this.#bad));
   }
 
-  /** Offers bytes of the ring for a frame. @param id comes back when it is there @throws TransportError 'rdma' */
-  receive(id: number, offset: number, bytes: number): void {
-    this.#fill(this.#receiveRequest, 'ibv_recv_wr', id, offset, bytes);
-    checkZero(
-      'other',
-      this.endpoint.device.name,
-      this.#postReceive(this.#pair, this.#receiveRequest.buffer, this.#bad),
-    );
+  /** Offers memory for a frame. @throws TransportError 'rdma' */
+  receive({ pointer }: WorkRequest): void {
+    this.#check(this.#postReceive(this.#pair, pointer, this.#bad));
   }
 
   destroy(): void {
@@ -162,31 +151,7 @@ export class QueuePair {
     checkZero(what, this.endpoint.device.name, result);
   }
 
-  #fill(
-    { buffer, element }: Request,
-    name: 'ibv_send_wr' | 'ibv_recv_wr',
-    id: number,
-    offset: number,
-    bytes: number,
-  ): void {
-    element.writeBigUInt64LE(this.memory.address + BigInt(offset), offsetOf('ibv_sge', 'addr'));
-    element.writeUInt32LE(bytes, offsetOf('ibv_sge', 'length'));
-    element.writeUInt32LE(this.memory.localKey, offsetOf('ibv_sge', 'lkey'));
-    buffer.writeUInt32LE(id, offsetOf(name, 'wr_id'));
+  #check(result: number): void {
+    if (result !== 0) checkZero('other', this.endpoint.device.name, result);
   }
-}
-
-/** A work request with one element, used again and again: the library copies it when it is posted. */
-interface Request {
-  readonly buffer: Buffer;
-  readonly element: Buffer;
-}
-
-function requestOf(name: 'ibv_send_wr' | 'ibv_recv_wr'): Request {
-  const buffer = Buffer.alloc(sizeOf(name));
-  // Small buffers may move with the heap; this one's address must not change.
-  const element = Buffer.from(new ArrayBuffer(sizeOf('ibv_sge')));
-  buffer.writeBigUInt64LE(koffi.address(element), offsetOf(name, 'sg_list'));
-  buffer.writeInt32LE(1, offsetOf(name, 'num_sge'));
-  return { buffer, element };
 }

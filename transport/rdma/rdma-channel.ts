@@ -15,13 +15,7 @@ import type { Endpoint } from './devices.js';
 import { frameFlags, isNotice } from './frame.js';
 import { FrameStream, type FrameCarrier } from './frame-stream.js';
 import { QueuePair, type QueueKind } from './queue-pair.js';
-import { RingMemory } from './ring-memory.js';
-
-/** Slots for frames in each direction, and for notices: together with frames they fit a queue. */
-const frameSlots = 16;
-const noticeSlots = 8;
-const noticeBytes = 64;
-const receiveSlots = frameSlots + noticeSlots;
+import { noticeBytes, Ring, type Slot } from './ring.js';
 
 /** Milliseconds after which frames that nobody has said to have arrived are asked for. */
 const askAfterMs = 50;
@@ -33,7 +27,7 @@ const patienceMs = { uc: 300, rc: 3000 } as const;
 export class RdmaChannel implements TensorChannel {
   bytesReceived = 0;
   payloadBeganAt = 0;
-  readonly #memory: RingMemory;
+  readonly #ring: Ring;
   readonly #completions: CompletionQueue;
   readonly #pair: QueuePair;
   readonly #stream: FrameStream;
@@ -48,7 +42,6 @@ export class RdmaChannel implements TensorChannel {
   #lossTimer: NodeJS.Timeout | undefined;
   #notice = 0;
   #onEcho: (() => void) | undefined;
-  #freed: Promise<void> = Promise.resolve();
 
   /**
    * Its queue pair is ready to be connected, with buffers posted.
@@ -58,12 +51,12 @@ export class RdmaChannel implements TensorChannel {
     private readonly connection: Connection,
     endpoint: Endpoint,
     private readonly kind: QueueKind,
-    private readonly slotBytes: number,
+    slotBytes: number,
     private readonly logger: Logger,
   ) {
     const { device } = endpoint;
     this.name = `rdma (${kind}, ${device.name})`;
-    this.#memory = new RingMemory(device, this.#receiveAt(receiveSlots));
+    this.#ring = new Ring(device, slotBytes);
     this.#completions = this.#orFree(
       () =>
         new CompletionQueue(device, {
@@ -72,17 +65,17 @@ export class RdmaChannel implements TensorChannel {
         }),
     );
     this.#pair = this.#orFree(
-      () => new QueuePair(endpoint, kind, this.#memory, this.#completions.pointer),
+      () => new QueuePair(endpoint, kind, this.#completions.pointer),
       () => this.#completions.close(),
     );
     this.#stream = new FrameStream(
-      Array.from({ length: frameSlots }, (_, slot) => this.#slot(slot * slotBytes)),
+      this.#ring.frames.map(({ bytes }) => bytes),
       this.#byRdma(),
       ({ header, payload, isLast }) =>
         this.#deliver({ message: header && decodeMessage(header), payload, isLast }),
     );
-    for (let id = 0; id < receiveSlots; id++) this.#offer(id);
-    void connection.closed.then(() => this.#close());
+    for (const slot of this.#ring.arriving) this.#offer(slot);
+    void connection.closed.then(() => this.close());
   }
 
   readonly name: string;
@@ -146,17 +139,23 @@ export class RdmaChannel implements TensorChannel {
     onSent?.();
   }
 
-  /** Ends it before it was used; the connection is for something else. */
-  async abandon(): Promise<void> {
-    this.#close();
-    await this.#freed;
-  }
-
   /** Gives up RDMA: whatever has not arrived, and all that follows, goes over the connection. */
   giveUp(cause: string): void {
     if (!this.#leaveRdma()) return;
     this.logger.warn(`${this.connection.peer}: going on over TCP, RDMA has failed: ${cause}`);
     this.connection.send('rdmaEnded', { arrived: this.#stream.arrived, cause });
+  }
+
+  /** Frees all that it has; the connection stays. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#askTimer);
+    clearTimeout(this.#lossTimer);
+    this.#stream.end();
+    if (!this.#fallenBack) this.#pair.destroy();
+    this.#completions.close();
+    this.#ring.free();
   }
 
   #receivedFrame(frame: Uint8Array): void {
@@ -167,7 +166,8 @@ export class RdmaChannel implements TensorChannel {
 
   #received(id: number, bytes: number): void {
     if (this.#fallenBack || this.#closed) return;
-    const frame = this.#slot(this.#receiveAt(id), bytes);
+    const slot = this.#ring.arriving[id] as Slot;
+    const frame = slot.bytes.subarray(0, bytes);
     // Without a handler frames wait in their slots, and their sender for room. Notices do not wait.
     const isExpected = bytes <= noticeBytes && isNotice(frame);
     if (!this.#onPart && !isExpected) return void this.#waiting.push([id, bytes]);
@@ -177,7 +177,7 @@ export class RdmaChannel implements TensorChannel {
       const flags = this.#stream.receive(frame);
       if (flags & frameFlags.probe) this.#stream.announce(frameFlags.echo);
       if (flags & frameFlags.echo) this.#onEcho?.();
-      if (!this.#closed) this.#offer(id);
+      if (!this.#closed) this.#offer(slot);
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
       this.giveUp(error.message);
@@ -196,31 +196,34 @@ export class RdmaChannel implements TensorChannel {
     }
   }
 
-  #offer(id: number): void {
+  #offer(slot: Slot): void {
     try {
-      this.#pair.receive(id, this.#receiveAt(id), this.slotBytes);
+      this.#pair.receive(slot.request);
     } catch (error) {
       this.giveUp((error as Error).message);
     }
   }
 
   #byRdma(): FrameCarrier {
+    const { frames, notices } = this.#ring;
     return {
       sendSlot: (slot, bytes) => {
-        this.#post(slot * this.slotBytes, bytes);
+        this.#post(frames[slot] as Slot, bytes);
         this.#askLater();
       },
       sendNotice: (fill) => {
-        this.#notice = (this.#notice + 1) % noticeSlots;
-        const offset = frameSlots * this.slotBytes + this.#notice * noticeBytes;
-        this.#post(offset, fill(this.#slot(offset, noticeBytes)));
+        this.#notice = (this.#notice + 1) % notices.length;
+        const slot = notices[this.#notice] as Slot;
+        this.#post(slot, fill(slot.bytes));
       },
+      later,
     };
   }
 
-  #post(offset: number, bytes: number): void {
+  #post({ request }: Slot, bytes: number): void {
+    request.bytes = bytes;
     try {
-      this.#pair.send(offset, bytes);
+      this.#pair.send(request);
       this.#completions.sending();
     } catch (error) {
       // Not within the stream's own work: it has not finished with this frame.
@@ -232,8 +235,9 @@ export class RdmaChannel implements TensorChannel {
     return {
       // A copy: the socket may still hold it when our memory is freed.
       sendSlot: (slot, bytes) =>
-        this.connection.send('frame', {}, this.#slot(slot * this.slotBytes, bytes).slice()),
+        this.connection.send('frame', {}, this.#ring.frames[slot]?.bytes.slice(0, bytes)),
       sendNotice: () => this.connection.send('framesArrived', { count: this.#stream.arrived }),
+      later,
     };
   }
 
@@ -276,31 +280,18 @@ export class RdmaChannel implements TensorChannel {
     return true;
   }
 
-  #close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    clearTimeout(this.#askTimer);
-    clearTimeout(this.#lossTimer);
-    this.#stream.end();
-    if (!this.#fallenBack) this.#pair.destroy();
-    this.#freed = this.#completions.close().then(() => this.#memory.free());
-  }
-
-  #receiveAt(id: number): number {
-    return frameSlots * this.slotBytes + noticeSlots * noticeBytes + id * this.slotBytes;
-  }
-
-  #slot(offset: number, bytes = this.slotBytes): Uint8Array {
-    return this.#memory.bytes.subarray(offset, offset + bytes);
-  }
-
   /** Frees what there is when the next thing cannot be made. */
-  #orFree<Result>(make: () => Result, free?: () => Promise<void>): Result {
+  #orFree<Result>(make: () => Result, free?: () => void): Result {
     try {
       return make();
     } catch (error) {
-      void (free?.() ?? Promise.resolve()).then(() => this.#memory.free());
+      free?.();
+      this.#ring.free();
       throw error;
     }
   }
+}
+
+function later(action: () => void): void {
+  setImmediate(action);
 }

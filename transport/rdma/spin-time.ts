@@ -1,9 +1,9 @@
 /** Milliseconds: looking without a pause is never shorter, and never longer. */
 const shortestMs = 0.05;
-const longestMs = 2;
+const longestMs = 3;
 
-/** Weight of the last wait against those before. */
-const newest = 0.2;
+/** By how much a wait that was longer or shorter than usual changes what is usual. */
+const change = 1.1;
 
 /**
  * How long to look for completions without a pause: as long as they usually take to come, if that is short. Where they
@@ -12,7 +12,7 @@ const newest = 0.2;
 export class SpinTime {
   /** When something was last found, or expected. */
   #since = 0;
-  /** Running mean of the time between that and the next completion. */
+  /** Running median of the time between that and the next completion: a mean would follow the rare long waits. */
   #usualMs = longestMs;
 
   /** Something was sent, and an answer may come. @param nowMs on any clock */
@@ -22,8 +22,9 @@ export class SpinTime {
 
   /** Something has completed. */
   found(nowMs: number): void {
-    const waited = Math.min(nowMs - this.#since, 2 * longestMs);
-    this.#usualMs += newest * (waited - this.#usualMs);
+    const isLonger = nowMs - this.#since > this.#usualMs;
+    const usualMs = isLonger ? this.#usualMs * change : this.#usualMs / change;
+    this.#usualMs = Math.min(2 * longestMs, Math.max(shortestMs, usualMs));
     this.#since = nowMs;
   }
 

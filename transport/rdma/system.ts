@@ -15,20 +15,11 @@ function bind() {
       'int posix_memalign(_Out_ void** memory, size_t alignment, size_t bytes)',
     ) as KoffiFunc<(memory: [Pointer | null], alignment: number, bytes: number) => number>,
     free: library.func('void free(void*)') as KoffiFunc<(memory: Pointer) => void>,
-    // Linux counts descriptors in unsigned long, macOS in unsigned int: the register is the same.
-    poll: library.func('int poll(void* descriptors, uint64 count, int timeout)') as KoffiFunc<
-      (descriptors: Uint8Array, count: number, timeoutMs: number) => number
-    >,
   };
 }
 
 function system() {
   return (calls ??= bind());
-}
-
-/** Waits until one of the descriptors has something to read. @param descriptors array of struct pollfd */
-export function waitReadable(descriptors: Uint8Array, count: number, timeoutMs: number): number {
-  return system().poll(descriptors, count, timeoutMs);
 }
 
 /** Memory that begins at a page: nothing else shares its pages with it. */

@@ -1,4 +1,4 @@
-import koffi, { type KoffiFunc } from 'koffi';
+import koffi, { type KoffiFunc, type TypeObject } from 'koffi';
 import { TransportError } from '../errors.js';
 import { layoutDifferences, offsetOf } from './layouts.js';
 
@@ -40,12 +40,20 @@ type Library = ReturnType<typeof koffi.load>;
 /** The part of verbs.h that we use. */
 export type Verbs = ReturnType<typeof bind>;
 
-/** Functions that a device's context has pointers to, by their C types. */
-const operations = {
+/** Functions that a device's context has pointers to. */
+interface Operations {
+  poll_cq: (queue: Pointer, entries: number, completions: Uint8Array) => number;
+  req_notify_cq: (queue: Pointer, solicited: number) => number;
+  post_send: (pair: Pointer, request: Pointer, bad: Uint8Array) => number;
+  post_recv: (pair: Pointer, request: Pointer, bad: Uint8Array) => number;
+}
+
+/** Their C types. */
+const prototypes: Record<keyof Operations, TypeObject> = {
   poll_cq: koffi.proto('int (void* cq, int entries, void* completions)'),
   req_notify_cq: koffi.proto('int (void* cq, int solicited)'),
-  post_send: koffi.proto('int (void* qp, void* request, _Out_ void** bad)'),
-  post_recv: koffi.proto('int (void* qp, void* request, _Out_ void** bad)'),
+  post_send: koffi.proto('int (void* qp, void* request, void* bad)'),
+  post_recv: koffi.proto('int (void* qp, void* request, void* bad)'),
 };
 
 let loaded: Verbs | undefined;
@@ -72,15 +80,14 @@ export function loadVerbs(): Verbs {
   return (loaded = bind(handle));
 }
 
-/** Calls one of a context's functions. */
-export function operation(
+/** One of a context's functions. */
+export function operation<Name extends keyof Operations>(
   context: Pointer,
-  name: keyof typeof operations,
-): (...values: unknown[]) => number {
+  name: Name,
+): Operations[Name] {
   const at = offsetOf('ibv_context', 'ops') + offsetOf('ibv_context_ops', name);
   const pointer = koffi.decode(context, at, 'void*') as Pointer;
-  const prototype = operations[name];
-  return (...values) => koffi.call(pointer, prototype, ...values) as number;
+  return koffi.decode(pointer, prototypes[name]) as Operations[Name];
 }
 
 function libraryName(): string {

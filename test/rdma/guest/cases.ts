@@ -27,6 +27,7 @@ export const cases: Readonly<Record<string, () => Promise<string>>> = {
   'a worker that is killed is noticed': killedWorker,
   'an address that leads nowhere is refused or noticed': wrongAddress,
   'a device that may not be opened is said to be so': noPermission,
+  'a device that is used up is said to be so': usedUpDevice,
   'a missing library is said to be so': missingLibrary,
   'no memory stays registered': noRegions,
   'an idle link costs next to nothing': idleLink,
@@ -36,6 +37,8 @@ export const cases: Readonly<Record<string, () => Promise<string>>> = {
 /** Sends messages of 1 byte to 4 MB, and compares what arrives. */
 async function exchange(queue: QueueKind, count: number): Promise<string> {
   await using link = await openLink(queue);
+  // What the compiler does at first takes far longer on an emulated machine.
+  await sendAll(link, messagesOf(count / 5, 2));
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   const bytes = await sendAll(link, messagesOf(count, 1));
@@ -200,6 +203,18 @@ async function noPermission(): Promise<string> {
   } finally {
     shell('chmod 666 /dev/infiniband/uverbs*');
   }
+}
+
+/** As in a container that may have as many objects of the device as a link needs before its queue pair. */
+async function usedUpDevice(): Promise<string> {
+  await using worker = await startWorker();
+  const groups = '/sys/fs/cgroup';
+  shell(`mountpoint -q ${groups} || mount -t cgroup2 cgroup ${groups}`);
+  shell(`echo +rdma >${groups}/cgroup.subtree_control; mkdir -p ${groups}/limited`);
+  shell(`echo "rxe0 hca_object=3" >${groups}/limited/rdma.max`);
+  const command = [process.execPath, 'dist/cli/daisychain.js', ...runArguments(worker, 'rc')];
+  const limited = `echo $$ >${groups}/limited/cgroup.procs; exec "$@"`;
+  return failingCommand(['bash', '-c', limited, '-', ...command], 'no more queue pairs');
 }
 
 /** With something else in the library's place. */

@@ -9,7 +9,7 @@ import {
   sendRows,
 } from './links.js';
 
-// One end of a ping-pong, to compare with ibv_rc_pingpong and ibv_uc_pingpong: ping.js near|far rc|uc BYTES TIMES.
+// One end of a ping-pong, as latency.sh runs it beside the verbs library's own: ping.js near|far rc|uc BYTES TIMES.
 const [end, queueName, size, times] = process.argv.slice(2);
 const port = 7171;
 const queue = queueKinds.find((kind) => kind === queueName) ?? 'rc';
@@ -55,6 +55,7 @@ const warm = roundTrips.slice(-Math.floor(roundTrips.length / 4)).sort((a, b) =>
 const quantile = (share: number) => Math.round(warm[Math.floor(share * warm.length)] ?? 0);
 console.log(
   JSON.stringify({
+    p10: quantile(0.1),
     p50: quantile(0.5),
     p90: quantile(0.9),
     p99: quantile(0.99),

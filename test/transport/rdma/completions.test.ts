@@ -1,27 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { EventSignals } from '../../../transport/rdma/event-signals.js';
 import { SpinTime } from '../../../transport/rdma/spin-time.js';
-
-describe('signals between threads', () => {
-  test('wake who waits for events', async () => {
-    const main = new EventSignals();
-    const thread = new EventSignals(main.shared);
-    const more = main.moreEvents(0);
-    thread.event();
-    expect(await more).toBe(1);
-    thread.event();
-    expect(await main.moreEvents(1)).toBe(2);
-  });
-
-  test('tell of commands once, and of the end', () => {
-    const main = new EventSignals();
-    const thread = new EventSignals(main.shared);
-    main.command();
-    expect([thread.takeCommands(), thread.takeCommands()]).toEqual([true, false]);
-    main.end(0);
-    expect(thread.isEnding).toBe(true);
-  });
-});
 
 describe('looking without a pause', () => {
   test('goes on for about as long as completions take to come', () => {

@@ -12,6 +12,8 @@ class Pair {
   /** Frames to the receiver and to the sender. */
   readonly there: Uint8Array[] = [];
   readonly back: Uint8Array[] = [];
+  /** What waits for the next turn of the event loop. */
+  readonly turns: (() => void)[] = [];
   readonly sender: FrameStream;
   readonly receiver: FrameStream;
   #parts: Uint8Array[] = [];
@@ -22,7 +24,10 @@ class Pair {
   constructor(slots = 4) {
     this.#near = ring(slots);
     this.#far = ring(slots);
-    const [near, far] = [carrier(this.#near, this.there), carrier(this.#far, this.back)];
+    const [near, far] = [
+      carrier(this.#near, this.there, this.turns),
+      carrier(this.#far, this.back, this.turns),
+    ];
     this.sender = new FrameStream(this.#near, near, () => undefined);
     this.receiver = new FrameStream(this.#far, far, ({ header, payload, isLast }) => {
       if (header) this.#parts.push(header.slice());
@@ -31,9 +36,20 @@ class Pair {
     });
   }
 
+  /** Lets the event loop go on once. */
+  turn(): void {
+    for (const action of this.turns.splice(0)) action();
+  }
+
+  /** As many as there is room for. */
+  makeFrames(): void {
+    while (this.turns.length > 0) this.turn();
+  }
+
   /** Carries frames until none is on its way. */
   carry(): void {
-    while (this.there.length + this.back.length > 0) {
+    while (this.there.length + this.back.length + this.turns.length > 0) {
+      this.turn();
       const frame = this.there.shift();
       if (frame) this.receiver.receive(frame);
       const answer = this.back.shift();
@@ -44,7 +60,8 @@ class Pair {
   /** Carries frames with losses until one is noticed; then everything goes by a way that loses nothing. */
   carryWithLoss(random: Random): void {
     try {
-      while (this.there.length + this.back.length > 0) {
+      while (this.there.length + this.back.length + this.turns.length > 0) {
+        this.turn();
         const frame = this.there.shift();
         if (frame && random.share() > 0.05) this.receiver.receive(frame);
         const answer = this.back.shift();
@@ -56,8 +73,8 @@ class Pair {
     this.sender.suspend();
     this.receiver.suspend();
     this.there.length = this.back.length = 0;
-    this.receiver.resume(carrier(this.#far, this.back), this.sender.arrived);
-    this.sender.resume(carrier(this.#near, this.there), this.receiver.arrived);
+    this.receiver.resume(carrier(this.#far, this.back, this.turns), this.sender.arrived);
+    this.sender.resume(carrier(this.#near, this.there, this.turns), this.receiver.arrived);
     this.carry();
   }
 }
@@ -66,13 +83,18 @@ function ring(slots: number): Uint8Array[] {
   return Array.from({ length: slots }, () => new Uint8Array(slotBytes));
 }
 
-function carrier(slots: readonly Uint8Array[], way: Uint8Array[]): FrameCarrier {
+function carrier(
+  slots: readonly Uint8Array[],
+  way: Uint8Array[],
+  turns: (() => void)[],
+): FrameCarrier {
   return {
     sendSlot: (slot, bytes) => way.push((slots[slot] as Uint8Array).slice(0, bytes)),
     sendNotice: (fill) => {
       const notice = new Uint8Array(64);
       way.push(notice.subarray(0, fill(notice)));
     },
+    later: (action) => void turns.push(action),
   };
 }
 
@@ -117,11 +139,20 @@ describe('messages over frames', () => {
     const pair = new Pair(4);
     let done = 0;
     for (let i = 0; i < 10; i++) void pair.sender.send(Buffer.from([i])).then(() => done++);
+    pair.makeFrames();
     await Promise.resolve();
     expect([pair.there.length, done]).toEqual([4, 4]);
     pair.carry();
     await Promise.resolve();
     expect(pair.received.length).toBe(10);
+  });
+
+  test('leave the event loop its turn', () => {
+    const pair = new Pair(16);
+    send(pair.sender, Buffer.from('header'), new Uint8Array(15 * 4000), 15);
+    const made = pair.there.length;
+    pair.turn();
+    expect([made, pair.there.length]).toEqual([1, 2]);
   });
 
   test('are given up when the stream ends', async () => {
@@ -139,6 +170,7 @@ describe('frames', () => {
     for (let round = 0; round < 500; round++) {
       const pair = new Pair(8);
       for (let i = 0; i < 8; i++) void pair.sender.send(Buffer.from([i]));
+      pair.makeFrames();
       const hit = random.between(0, 6);
       if (round % 2 === 0) pair.there.splice(hit, 1);
       else (pair.there[hit] as Uint8Array)[random.between(0, 19)]! ^= 1 << random.between(0, 7);
