@@ -11,6 +11,11 @@ export interface Shard {
   readonly head: boolean;
 }
 
+/** Whether a shard has no layers: that of a coordinator which computes nothing. */
+export function isEmpty({ firstLayer, endLayer }: Shard): boolean {
+  return firstLayer === endLayer;
+}
+
 export const embeddingTensor = 'token_embd.weight';
 export const outputNormTensor = 'output_norm.weight';
 export const ropeFactorsTensor = 'rope_freqs.weight';
