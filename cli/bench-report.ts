@@ -18,6 +18,7 @@ export interface BenchPlan {
   readonly model: string;
   readonly stages: readonly PlannedStage[];
   readonly codec: string;
+  /** What the stages really keep keys and values in. */
   readonly kvType: string;
   readonly context: number;
   readonly threads: number;

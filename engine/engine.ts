@@ -71,7 +71,7 @@ export interface StageOptions {
   readonly shard: Shard;
   /** Number of KV cells. */
   readonly cells: number;
-  /** An engine that lacks this type keeps keys and values more exactly. */
+  /** For f16 an engine may keep keys and values more exactly; quantized types it keeps as they are, or refuses. */
   readonly kvType: KvType;
   /** Most tokens in one batch. */
   readonly maxBatchTokens: number;

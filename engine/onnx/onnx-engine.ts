@@ -3,6 +3,7 @@ import { architectureOf } from '../../model/architectures/registry.js';
 import type { Device, Engine, Stage, StageMemory, StageOptions } from '../engine.js';
 import { Turns } from '../turns.js';
 import { bindOnnxRuntime } from './bindings.js';
+import { checkKvType, devicePrefix } from './kv-type.js';
 import { estimateOnnxMemory } from './memory-estimate.js';
 import { OnnxStage, type OnnxContext } from './onnx-stage.js';
 import { checkProvider } from './probe.js';
@@ -49,7 +50,7 @@ class OnnxEngine implements Engine {
   get device(): Device {
     const { name, kind, description } = this.context.provider;
     return {
-      name: `onnx/${name}`,
+      name: `${devicePrefix}${name}`,
       kind,
       description,
       freeBytes: process.availableMemory(),
@@ -71,7 +72,8 @@ class OnnxEngine implements Engine {
     return estimateOnnxMemory(options, sizes);
   }
 
-  load(options: StageOptions): Promise<Stage> {
+  async load(options: StageOptions): Promise<Stage> {
+    checkKvType(options.kvType);
     return OnnxStage.load(this.context, options);
   }
 }
