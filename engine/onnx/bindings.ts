@@ -7,7 +7,7 @@ import { findOnnxRuntime } from './library.js';
 export type Pointer = bigint;
 
 /** Values of enum ONNXTensorElementDataType, which are those of TensorProto.DataType. */
-export const elementType = { f32: 1, u8: 2, i32: 6, i64: 7 } as const;
+export const elementType = { f32: 1, u8: 2, i32: 6, i64: 7, bool: 9 } as const;
 
 /** The version of the function table that the indices below are of; tables only grow. */
 const apiVersion = 22;

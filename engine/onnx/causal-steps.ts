@@ -1,7 +1,7 @@
 import type { Batch } from '../engine.js';
 import { Binding } from './binding.js';
-import { Companion } from './companion.js';
 import type { KvMemory } from './kv-memory.js';
+import type { LoneToken } from './lone-token.js';
 import type { Session } from './session.js';
 import type { StepMemory, Wanted } from './step-memory.js';
 
@@ -14,7 +14,6 @@ interface StepShape {
   readonly tokens: number;
   readonly outputs: number;
   readonly wanted: Wanted;
-  readonly isAccompanied: boolean;
 }
 
 /** Computes plain text: attention reads and writes the cells where they are. */
@@ -25,7 +24,7 @@ export class CausalSteps implements Disposable {
     readonly session: Session,
     private readonly memory: StepMemory,
     private readonly kv: KvMemory,
-    private readonly companion: Companion | undefined,
+    private readonly lone: LoneToken | undefined,
   ) {}
 
   /**
@@ -34,18 +33,9 @@ export class CausalSteps implements Disposable {
    */
   async compute(batch: Batch, start: number, wanted: Wanted): Promise<void> {
     const { tokens, cells, outputs } = batch;
-    const last = cells.at(-1) as number;
-    const seen = last + 1 - start;
-    const isAccompanied = Companion.isNeeded(tokens.length, seen);
-    this.memory.set(batch, seen);
-    if (isAccompanied) this.companion?.repeat(last - 1);
-    const shape = {
-      start,
-      tokens: tokens.length,
-      outputs: outputs.length,
-      wanted,
-      isAccompanied,
-    };
+    const seen = (cells.at(-1) as number) + 1 - start;
+    this.memory.set(batch, this.lone?.set(tokens.length, seen) ?? seen);
+    const shape = { start, tokens: tokens.length, outputs: outputs.length, wanted };
     await this.#binding(shape).run();
   }
 
@@ -77,12 +67,12 @@ export class CausalSteps implements Disposable {
     return binding;
   }
 
-  #bind({ start, tokens, outputs, wanted, isAccompanied }: StepShape): Binding {
+  #bind({ start, tokens, outputs, wanted }: StepShape): Binding {
     const binding = new Binding(this.session);
     try {
       this.kv.bind(binding, start);
       this.memory.bind(binding, tokens, outputs, wanted);
-      this.companion?.bind(binding, tokens, isAccompanied);
+      this.lone?.bind(binding);
       return binding;
     } catch (error) {
       binding[Symbol.dispose]();

@@ -47,16 +47,6 @@ export class KvCache {
     return layer;
   }
 
-  /** Copies what a cell holds. @param into [kvHeads, headSize] f32 @param index of the layer */
-  readCell(index: number, kind: keyof LayerCache, cell: number, into: Float32Array): void {
-    const { kvHeads, headSize } = this.sizes;
-    const data = this.layer(index)[kind];
-    for (let head = 0; head < kvHeads; head++) {
-      const at = (head * this.cells + cell) * headSize;
-      into.set(data.subarray(at, at + headSize), head * headSize);
-    }
-  }
-
   /** Shape of a layer's keys, as ONNX Runtime is to see them. */
   get shape(): readonly number[] {
     return [1, this.sizes.kvHeads, this.cells, this.sizes.headSize];

@@ -3,7 +3,7 @@ import type { Shard } from '../../model/shard.js';
 import { EngineError } from '../engine.js';
 import { elementType, type Pointer } from './bindings.js';
 import type { Binding } from './binding.js';
-import { cacheNames } from './graph/onnx-graph-builder.js';
+import { cacheNames } from './graph/attention.js';
 import { layersOf, type KvCache } from './kv-cache.js';
 import type { Session } from './session.js';
 

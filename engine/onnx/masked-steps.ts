@@ -1,14 +1,12 @@
 import type { Batch } from '../engine.js';
 import { Binding } from './binding.js';
-import { stepInput } from './graph/onnx-graph-builder.js';
+import { hides } from './graph/attention.js';
+import { stepInput } from './graph/step-input.js';
 import { KvCache } from './kv-cache.js';
 import { HostKvMemory } from './kv-memory.js';
 import { fixed } from './memory.js';
 import type { Session } from './session.js';
 import type { StepMemory, Wanted } from './step-memory.js';
-
-/** Makes a score vanish. Finite, so that a token that sees nothing does not become NaN. */
-const hides = -3e38;
 
 /**
  * Computes any batch, wherever its cells are and whatever its tokens see. ONNX Runtime's attention writes keys and

@@ -14,10 +14,11 @@ import { sampleBatch } from '../sampling/sample-batch.js';
 import type { Turns } from '../turns.js';
 import { causalStart } from './causal-range.js';
 import { CausalSteps } from './causal-steps.js';
-import { Companion } from './companion.js';
+import { rowsOfLoneToken } from './graph/attention.js';
 import { buildShardModel, type ShardParts } from './graph/shard-graph.js';
 import { KvCache } from './kv-cache.js';
 import { DeviceKvMemory, HostKvMemory, type KvMemory } from './kv-memory.js';
+import { LoneToken } from './lone-token.js';
 import { MaskedSteps } from './masked-steps.js';
 import { RopeTable } from './rope-table.js';
 import { Session, type SessionOptions } from './session.js';
@@ -61,14 +62,13 @@ export class OnnxStage implements Stage {
     const rope = new RopeTable(sizes, weights.optionalVector(ropeFactorsTensor));
     const steps = new StepMemory(sizes, shard, rope, maxBatchTokens);
     // Devices have kernels of their own, of which none is known to round like another.
-    const kind = context.provider.memoryName === undefined ? 'accompanied' : 'plain';
-    const model = buildShardModel(parts, kind);
+    const isHost = context.provider.memoryName === undefined;
+    const lone = isHost ? new LoneToken(rowsOfLoneToken(sizes)) : undefined;
+    const model = buildShardModel(parts, lone ? 'invariant' : 'plain');
     const session = await Session.open(context, model, weights.folder);
     try {
-      const kv = kvMemory(session, sizes, shard, cells);
-      const companion =
-        kv instanceof HostKvMemory ? new Companion(kv.cache, sizes.heads) : undefined;
-      const causal = new CausalSteps(session, steps, kv, companion);
+      const kv = kvMemory(session, sizes, shard, cells + (lone?.extraCells ?? 0));
+      const causal = new CausalSteps(session, steps, kv, lone);
       return new OnnxStage(context, parts, limits, causal, steps, kv);
     } catch (error) {
       session[Symbol.dispose]();

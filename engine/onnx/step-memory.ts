@@ -2,8 +2,8 @@ import type { Hyperparameters } from '../../model/architectures/hyperparameters.
 import type { Shard } from '../../model/shard.js';
 import type { Batch } from '../engine.js';
 import type { Binding } from './binding.js';
-import { stepInput } from './graph/onnx-graph-builder.js';
 import { stepOutput } from './graph/shard-graph.js';
+import { stepInput } from './graph/step-input.js';
 import { fixed } from './memory.js';
 import type { RopeTable } from './rope-table.js';
 

@@ -4,6 +4,7 @@ import {
   type Attribute,
   type Dimension,
   type FilePart,
+  type GraphInfo,
   type Initializer,
   type NodeInfo,
   type TensorInfoProto,
@@ -11,6 +12,9 @@ import {
 
 /** An ONNX graph in the making. Tensors are known by their names. */
 export class Graph {
+  /** @param outer the graph that this one is a branch of: it has the constants, and names that differ */
+  constructor(private readonly outer?: Graph) {}
+
   readonly #nodes: NodeInfo[] = [];
   readonly #initializers = new Map<string, Initializer>();
   readonly #inputs: TensorInfoProto[] = [];
@@ -49,6 +53,29 @@ export class Graph {
     this.#nodes.push({ op, domain, inputs, outputs, attributes });
   }
 
+  /**
+   * Adds a node that computes one of two graphs, which see the tensors of this one.
+   * @param condition bool [1]
+   * @param outputs of the node
+   * @param whenTrue adds nodes to a graph @returns the names of as many outputs there
+   * @param whenFalse as `whenTrue`
+   */
+  choose(
+    condition: string,
+    outputs: readonly TensorInfoProto[],
+    whenTrue: (branch: Graph) => readonly string[],
+    whenFalse: (branch: Graph) => readonly string[],
+  ): void {
+    const branch = (build: (branch: Graph) => readonly string[]) => {
+      const graph = new Graph(this);
+      build(graph).forEach((name, i) => graph.#outputs.push({ ...outputs[i]!, name }));
+      return { graph: graph.#info };
+    };
+    const attributes = { then_branch: branch(whenTrue), else_branch: branch(whenFalse) };
+    const names = outputs.map(({ name }) => name);
+    this.nodeWithOutputs('If', [condition], names, attributes);
+  }
+
   /** A tensor whose values are known; given twice, it is there once. */
   constant(
     name: string,
@@ -56,6 +83,7 @@ export class Graph {
     shape: readonly number[],
     data: ArrayBufferView | FilePart,
   ): string {
+    if (this.outer) return this.outer.constant(name, type, shape, data);
     this.#initializers.set(name, { name, type, shape, data });
     return name;
   }
@@ -71,10 +99,19 @@ export class Graph {
   }
 
   newName(): string {
-    return `#${this.#names++}`;
+    return this.outer?.newName() ?? `#${this.#names++}`;
   }
 
   encode(): Uint8Array {
-    return encodeModel(this.#nodes, [...this.#initializers.values()], this.#inputs, this.#outputs);
+    return encodeModel(this.#info);
+  }
+
+  get #info(): GraphInfo {
+    return {
+      nodes: this.#nodes,
+      initializers: [...this.#initializers.values()],
+      inputs: this.#inputs,
+      outputs: this.#outputs,
+    };
   }
 }

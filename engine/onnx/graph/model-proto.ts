@@ -33,6 +33,7 @@ message AttributeProto {
   string name = 1;
   float f = 2;
   int64 i = 3;
+  GraphProto g = 6;
   repeated int64 ints = 8;
   int32 type = 20;
 }
@@ -76,14 +77,15 @@ const irVersion = 10;
 const opsetVersion = 21;
 
 /** Values of AttributeProto.AttributeType, and of TensorProto.DataLocation. */
-const attributeType = { float: 1, int: 2, ints: 7 } as const;
+const attributeType = { float: 1, int: 2, graph: 5, ints: 7 } as const;
 const externalLocation = 1;
 
 /** Where ONNX Runtime's own ops live. */
 export const microsoft = 'com.microsoft';
 
-/** An attribute of a node: whole numbers, or a fraction. */
-export type Attribute = number | readonly number[] | { readonly float: number };
+/** An attribute of a node: whole numbers, a fraction, or a graph within the graph. */
+export type Attribute =
+  number | readonly number[] | { readonly float: number } | { readonly graph: GraphInfo };
 
 /** A dimension is a number, or a name where it differs from run to run. */
 export type Dimension = number | string;
@@ -117,28 +119,35 @@ export interface FilePart {
   readonly bytes: number;
 }
 
+/** What a graph consists of. */
+export interface GraphInfo {
+  readonly nodes: readonly NodeInfo[];
+  readonly initializers: readonly Initializer[];
+  readonly inputs: readonly TensorInfoProto[];
+  readonly outputs: readonly TensorInfoProto[];
+}
+
 /** Writes a model as protobuf. */
-export function encodeModel(
-  nodes: readonly NodeInfo[],
-  initializers: readonly Initializer[],
-  inputs: readonly TensorInfoProto[],
-  outputs: readonly TensorInfoProto[],
-): Uint8Array {
+export function encodeModel(graph: GraphInfo): Uint8Array {
   const model = {
     ir_version: irVersion,
     opset_import: [
       { domain: '', version: opsetVersion },
       { domain: microsoft, version: 1 },
     ],
-    graph: {
-      name: 'shard',
-      node: nodes.map(nodeProto),
-      initializer: initializers.map(tensorProto),
-      input: inputs.map(valueInfo),
-      output: outputs.map(valueInfo),
-    },
+    graph: graphProto(graph),
   };
   return modelType.encode(modelType.fromObject(model)).finish();
+}
+
+function graphProto({ nodes, initializers, inputs, outputs }: GraphInfo): object {
+  return {
+    name: 'shard',
+    node: nodes.map(nodeProto),
+    initializer: initializers.map(tensorProto),
+    input: inputs.map(valueInfo),
+    output: outputs.map(valueInfo),
+  };
 }
 
 function nodeProto({ op, domain, inputs, outputs, attributes }: NodeInfo, index: number) {
@@ -158,6 +167,7 @@ function nodeProto({ op, domain, inputs, outputs, attributes }: NodeInfo, index:
 function attributeValue(value: Attribute) {
   if (typeof value === 'number') return { i: value, type: attributeType.int };
   if ('float' in value) return { f: value.float, type: attributeType.float };
+  if ('graph' in value) return { g: graphProto(value.graph), type: attributeType.graph };
   return { ints: [...value], type: attributeType.ints };
 }
 

@@ -3,51 +3,10 @@ import type { Hyperparameters } from '../../../model/architectures/hyperparamete
 import { elementType } from '../bindings.js';
 import { blockSize, type Matrix } from '../weights/layout.js';
 import type { ShardWeights } from '../weights/shard-weights.js';
+import { Attention, type AttentionKind } from './attention.js';
 import type { Graph } from './graph.js';
 import { microsoft } from './model-proto.js';
-
-/** Names of the tensors that every layer refers to. */
-export const stepInput = {
-  /** f32 [1, n, hiddenSize] */
-  hidden: 'hidden',
-  /** f32 [n, rotated / 2]: of every token's position. */
-  cosines: 'cosines',
-  sines: 'sines',
-  /** i64 [1, n]: 0 to n - 1, the rows of the tables above. */
-  rotations: 'rotations',
-  /** i32 [1]: the last cell, counted from the first one that is bound. */
-  lastCell: 'last cell',
-  /** i32, no dimensions: `last cell` + 1. */
-  cells: 'cells',
-  /** f32 [1, 1, n, cells]: what is added to a token's attention scores; only in graphs that are masked. */
-  mask: 'mask',
-  /**
-   * For graphs that are accompanied, f32 [1, r, features]: any query for the cell before a token that is alone; with
-   * r = 0 for more tokens.
-   */
-  repeatedQuery: 'repeated query',
-  /** i64 [n]: where the batch's tokens are behind it. */
-  rows: 'rows',
-  /** i64 [outputs] */
-  outputRows: 'output rows',
-} as const;
-
-/** Names of a layer's keys and values; the same memory is bound to past and present. */
-export function cacheNames(layer: number, kind: 'keys' | 'values') {
-  return {
-    past: `past ${kind} ${layer}`,
-    present: `present ${kind} ${layer}`,
-    /** For graphs that are accompanied, f32 [1, r, features]: what the cell before a token that is alone holds. */
-    repeated: `repeated ${kind} ${layer}`,
-  };
-}
-
-/**
- * What tokens see: all cells up to their own, or what a mask says. Accompanied ones see all cells, too, but none is
- * computed alone: for a single token ONNX Runtime has another kernel than for several, which rounds differently, so
- * that checking a draft could give another token than decoding does. The cell before it is repeated then, as it is.
- */
-export type AttentionKind = 'plain' | 'accompanied' | 'masked';
+import { stepInput } from './step-input.js';
 
 /** A tensor of a graph: [1, n, features], the heads one after the other. */
 export interface Value {
@@ -123,43 +82,9 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   }
 
   attention(layer: number, q: Value, k: Value, v: Value): Value {
-    const { graph, sizes } = this;
-    const keys = cacheNames(layer, 'keys');
-    const values = cacheNames(layer, 'values');
-    const shape = [1, sizes.kvHeads, 'capacity', sizes.headSize];
-    for (const { past, present } of [keys, values]) {
-      graph.input(past, elementType.f32, shape);
-      graph.output(present, elementType.f32, shape);
-    }
-    const attended = graph.newName();
-    const isAccompanied = this.kind === 'accompanied';
-    const behind = (repeated: string, x: string) =>
-      isAccompanied ? graph.node('Concat', [repeated, x], { axis: 1 }) : x;
-    if (isAccompanied)
-      for (const { repeated } of [keys, values])
-        graph.input(repeated, elementType.f32, [1, 'r', k.heads * sizes.headSize]);
-    const inputs = [
-      behind(stepInput.repeatedQuery, q.name),
-      behind(keys.repeated, k.name),
-      behind(values.repeated, v.name),
-      keys.past,
-      values.past,
-    ];
-    // Rotation is done already, so there are no tables and positions between the lengths and the mask.
-    const rest = [stepInput.lastCell, stepInput.cells, '', '', '', stepInput.mask];
-    graph.nodeWithOutputs(
-      'GroupQueryAttention',
-      [...inputs, ...(this.kind === 'masked' ? rest : rest.slice(0, 2))],
-      [attended, keys.present, values.present],
-      {
-        num_heads: q.heads,
-        kv_num_heads: k.heads,
-        ...(this.kind === 'masked' ? { causal: 0 } : {}),
-      },
-      microsoft,
-    );
-    if (!isAccompanied) return { name: attended, heads: 1 };
-    return { name: graph.node('Gather', [attended, stepInput.rows], { axis: 1 }), heads: 1 };
+    const attention = new Attention(this.sizes, this.kind, layer);
+    const rows = { queries: q.name, keys: k.name, values: v.name };
+    return { name: attention.addTo(this.graph, rows), heads: 1 };
   }
 
   swiglu(gate: Value, up: Value): Value {

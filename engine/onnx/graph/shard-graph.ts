@@ -4,12 +4,9 @@ import { outputNormTensor, type Shard } from '../../../model/shard.js';
 import { elementType } from '../bindings.js';
 import type { ShardWeights } from '../weights/shard-weights.js';
 import { Graph } from './graph.js';
-import {
-  OnnxGraphBuilder,
-  stepInput,
-  type AttentionKind,
-  type Value,
-} from './onnx-graph-builder.js';
+import { addInvariantInputs, type AttentionKind } from './attention.js';
+import { OnnxGraphBuilder, type Value } from './onnx-graph-builder.js';
+import { stepInput } from './step-input.js';
 
 /** Names of what a shard's graph gives, beside keys and values. */
 export const stepOutput = {
@@ -73,9 +70,7 @@ function addInputs(graph: Graph, sizes: Hyperparameters, kind: AttentionKind): v
   graph.input(stepInput.lastCell, i32, [1]);
   graph.input(stepInput.cells, i32, []);
   if (kind === 'masked') graph.input(stepInput.mask, f32, [1, 1, 'n', 'cells']);
-  if (kind !== 'accompanied') return;
-  graph.input(stepInput.repeatedQuery, f32, [1, 'r', sizes.heads * sizes.headSize]);
-  graph.input(stepInput.rows, i64, ['n']);
+  if (kind === 'invariant') addInvariantInputs(graph, sizes);
 }
 
 function addHead(

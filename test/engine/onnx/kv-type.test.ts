@@ -17,8 +17,8 @@ test.each(kvTypes)('a stage keeps %s as it says, or is refused', async (kvType) 
   }
   const stage = await loading;
   expect(storedKvType(engine.device.name, kvType)).toBe('f32');
-  // 2 kinds, 3 layers, 64 cells of 2 heads with 32 features.
-  expect(stage.memory.kv).toBe(2 * 3 * 64 * 2 * 32 * 4);
+  // 2 kinds, 3 layers, 64 cells and one behind them, of 2 heads with 32 features.
+  expect(stage.memory.kv).toBe(2 * 3 * 65 * 2 * 32 * 4);
   stage.dispose();
 });
 
