@@ -1,16 +1,12 @@
-import koffi, { type KoffiFunc, type LibraryHandle } from 'koffi';
-import '../../model/native/call-stack.js';
+import koffi, { type KoffiFunc } from 'koffi';
 import { EngineError } from '../engine.js';
-import { findOnnxRuntime } from './library.js';
+import { incompatible, loadTable } from './api-table.js';
 
 /** Address of an object of ONNX Runtime's: an environment, session, value or binding. Null is a null pointer. */
 export type Pointer = bigint;
 
 /** Values of enum ONNXTensorElementDataType, which are those of TensorProto.DataType. */
 export const elementType = { f32: 1, u8: 2, i32: 6, i64: 7, bool: 9 } as const;
-
-/** The version of the function table that the indices below are of; tables only grow. */
-const apiVersion = 22;
 
 /** Severity of messages that ONNX Runtime writes to stderr: fatal. Errors come as statuses. */
 const logFatal = 4;
@@ -279,34 +275,6 @@ export function asPromise<Result>(
 
 function dimensionsOf(shape: readonly number[]): BigInt64Array {
   return BigInt64Array.from(shape, BigInt);
-}
-
-function loadTable(): { library: LibraryHandle; version: string; table: Pointer } {
-  const library = koffi.load(findOnnxRuntime());
-  const baseType = koffi.struct({ GetApi: 'void*', GetVersionString: 'void*' });
-  const base = koffi.decode(library.func('void* OrtGetApiBase()')(), baseType) as {
-    GetApi: Pointer;
-    GetVersionString: Pointer;
-  };
-  const getVersion = koffi.decode(
-    base.GetVersionString,
-    koffi.proto('const char* ()'),
-  ) as () => string;
-  const getApi = koffi.decode(base.GetApi, koffi.proto('void* (uint32)')) as (
-    version: number,
-  ) => Pointer | null;
-  const version = getVersion();
-  // Asking a library for a table that it does not have makes it complain on stderr.
-  if (!(Number(/^1\.(\d+)\./.exec(version)?.[1]) >= apiVersion)) throw incompatible(version);
-  const table = getApi(apiVersion);
-  if (!table) throw incompatible(version);
-  return { library, version, table };
-}
-
-function incompatible(version: string): EngineError {
-  return new EngineError(
-    `ONNX Runtime ${version} lacks functions of 1.${apiVersion}: run npm install again`,
-  );
 }
 
 /** A failed check of the library's own begins with its place in the source and the condition. */
