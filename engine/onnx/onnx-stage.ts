@@ -62,8 +62,8 @@ export class OnnxStage implements Stage {
     const rope = new RopeTable(sizes, weights.optionalVector(ropeFactorsTensor));
     const steps = new StepMemory(sizes, shard, rope, maxBatchTokens);
     // Devices have kernels of their own, of which none is known to round like another.
-    const isHost = context.provider.memoryName === undefined;
-    const lone = isHost ? new LoneToken(rowsOfLoneToken(sizes)) : undefined;
+    const isCpu = context.provider.kind === 'cpu';
+    const lone = isCpu ? new LoneToken(rowsOfLoneToken(sizes)) : undefined;
     const model = buildShardModel(parts, lone ? 'invariant' : 'plain');
     const session = await Session.open(context, model, weights.folder);
     try {
