@@ -15,13 +15,8 @@ import type { Endpoint } from './devices.js';
 import { frameFlags, isNotice } from './frame.js';
 import { FrameStream, type FrameCarrier } from './frame-stream.js';
 import { QueuePair, type QueueKind } from './queue-pair.js';
+import { LossWatch } from './loss-watch.js';
 import { noticeBytes, Ring, type Slot } from './ring.js';
-
-/** Milliseconds after which frames that nobody has said to have arrived are asked for. */
-const askAfterMs = 50;
-
-/** Milliseconds for frames that must be on their way before they count as lost. RC says itself when it gives up. */
-const patienceMs = { uc: 300, rc: 3000 } as const;
 
 /** Tensors by RDMA beside a connection, which takes over when frames are lost or the device fails. */
 export class RdmaChannel implements TensorChannel {
@@ -31,6 +26,7 @@ export class RdmaChannel implements TensorChannel {
   readonly #completions: CompletionQueue;
   readonly #pair: QueuePair;
   readonly #stream: FrameStream;
+  readonly #losses: LossWatch;
   #onPart: ((part: MessagePart) => void) | undefined;
   /** Frames by RDMA that nobody has looked at yet: receive request and bytes. */
   #waiting: [id: number, bytes: number][] = [];
@@ -38,8 +34,6 @@ export class RdmaChannel implements TensorChannel {
   readonly #waitingFrames: Uint8Array[] = [];
   #fallenBack = false;
   #closed = false;
-  #askTimer: NodeJS.Timeout | undefined;
-  #lossTimer: NodeJS.Timeout | undefined;
   #notice = 0;
   #onEcho: (() => void) | undefined;
 
@@ -50,7 +44,7 @@ export class RdmaChannel implements TensorChannel {
   constructor(
     private readonly connection: Connection,
     endpoint: Endpoint,
-    private readonly kind: QueueKind,
+    kind: QueueKind,
     slotBytes: number,
     private readonly logger: Logger,
   ) {
@@ -73,6 +67,13 @@ export class RdmaChannel implements TensorChannel {
       this.#byRdma(),
       ({ header, payload, isLast }) =>
         this.#deliver({ message: header && decodeMessage(header), payload, isLast }),
+    );
+    this.#losses = new LossWatch(
+      connection,
+      this.#stream,
+      kind,
+      () => this.#waiting.length,
+      (cause) => this.giveUp(cause),
     );
     for (const slot of this.#ring.arriving) this.#offer(slot);
     void connection.closed.then(() => this.close());
@@ -150,8 +151,7 @@ export class RdmaChannel implements TensorChannel {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#askTimer);
-    clearTimeout(this.#lossTimer);
+    this.#losses.end();
     this.#stream.end();
     if (!this.#fallenBack) this.#pair.destroy();
     this.#completions.close();
@@ -209,7 +209,7 @@ export class RdmaChannel implements TensorChannel {
     return {
       sendSlot: (slot, bytes) => {
         this.#post(frames[slot] as Slot, bytes);
-        this.#askLater();
+        this.#losses.sent();
       },
       sendNotice: (fill) => {
         this.#notice = (this.#notice + 1) % notices.length;
@@ -241,27 +241,8 @@ export class RdmaChannel implements TensorChannel {
     };
   }
 
-  /** When nothing was sent for a while, makes sure that everything arrived: a last frame may be lost unnoticed. */
-  #askLater(): void {
-    if (this.#askTimer) return void this.#askTimer.refresh();
-    this.#askTimer = setTimeout(() => {
-      if (this.#fallenBack || this.#stream.unacknowledged === 0) return;
-      this.connection.send('framesSent', { count: this.#stream.sent });
-    }, askAfterMs).unref();
-  }
-
   #asked(sent: number): void {
-    if (this.#fallenBack) return;
-    const { arrived } = this.#stream;
-    this.connection.send('framesArrived', { count: arrived });
-    // Those that wait for a handler have arrived too.
-    if (arrived + this.#waiting.length >= sent) return;
-    clearTimeout(this.#lossTimer);
-    this.#lossTimer = setTimeout(() => {
-      if (this.#fallenBack || this.#stream.arrived + this.#waiting.length >= sent) return;
-      if (this.#stream.arrived === arrived) this.giveUp(`frame ${arrived + 1} was lost`);
-      else this.#asked(sent);
-    }, patienceMs[this.kind]).unref();
+    if (!this.#fallenBack) this.#losses.asked(sent);
   }
 
   #otherGaveUp({ arrived, cause }: Messages['rdmaEnded']): void {
@@ -275,6 +256,7 @@ export class RdmaChannel implements TensorChannel {
     this.#fallenBack = true;
     // What arrived and was not looked at will be sent again.
     this.#waiting = [];
+    this.#losses.end();
     this.#stream.suspend();
     this.#pair.destroy();
     return true;
