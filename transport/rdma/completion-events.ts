@@ -1,11 +1,11 @@
 import koffi, { type node } from 'koffi';
 import { offsetOf } from './layouts.js';
-import { loadVerbs, operation, type Pointer } from './verbs.js';
+import { loadVerbs, operation, type Operations, type Pointer } from './verbs.js';
 
 /** Has the event loop notice completions: the device writes to a file descriptor when it was asked to. */
 export class CompletionEvents {
   readonly #handle: node.PollHandle;
-  readonly #request: (queue: Pointer, solicited: number) => number;
+  readonly #request: Operations['req_notify_cq'];
 
   /**
    * @param channel that the queue was made with

@@ -68,11 +68,6 @@ export class CompletionWatch {
     for (const queue of this.#queues) if (!queue.requestEvent()) hasEvents = false;
     // What completed before the request gives no event.
     if (this.#takeAll()) return this.wake();
-    if (!hasEvents) this.#pause = setTimeout(() => this.#lookOnce(), pauseMs).unref();
-  }
-
-  #lookOnce(): void {
-    if (this.#takeAll()) this.wake();
-    else this.#pause = setTimeout(() => this.#lookOnce(), pauseMs).unref();
+    if (!hasEvents) this.#pause = setTimeout(() => this.wake(), pauseMs).unref();
   }
 }

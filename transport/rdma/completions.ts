@@ -4,7 +4,7 @@ import { CompletionWatch } from './completion-watch.js';
 import type { RdmaDevice } from './devices.js';
 import { offsetOf, sizeOf } from './layouts.js';
 import { mostRequests } from './queue-pair.js';
-import { loadVerbs, operation, verbsValues, type Pointer } from './verbs.js';
+import { loadVerbs, operation, verbsValues, type Operations, type Pointer } from './verbs.js';
 
 /** What happened on a queue pair. */
 export interface CompletionHandler {
@@ -29,7 +29,7 @@ export class CompletionQueue {
   readonly pointer: Pointer;
   readonly #channel: Pointer | null;
   readonly #events: CompletionEvents | undefined;
-  readonly #poll: (queue: Pointer, entries: number, completions: Uint8Array) => number;
+  readonly #poll: Operations['poll_cq'];
   readonly #completions = Buffer.alloc(batchEntries * sizeOf('ibv_wc'));
   #closed = false;
 

@@ -8,8 +8,6 @@ export interface FrameCarrier {
   sendSlot(slot: number, bytes: number): void;
   /** Sends a frame that need not arrive. */
   sendNotice(fill: (into: Uint8Array) => number): void;
-  /** Does something when everything else has had its turn. */
-  later(action: () => void): void;
 }
 
 /** A part of a message. */
@@ -63,11 +61,13 @@ export class FrameStream {
   /**
    * @param slots of equal size, that frames are made in
    * @param onPart gets messages, in order
+   * @param later does something when everything else has had its turn
    */
   constructor(
     private readonly slots: readonly Uint8Array[],
     carrier: FrameCarrier,
     private readonly onPart: (part: FramePart) => void,
+    private readonly later: (action: () => void) => void,
   ) {
     this.#carrier = carrier;
     this.#lengths = slots.map(() => 0);
@@ -154,7 +154,7 @@ export class FrameStream {
     if (!this.#carrier || !job || this.#hasHadTurn || this.unacknowledged === this.slots.length)
       return;
     this.#hasHadTurn = true;
-    this.#carrier.later(this.#nextTurn);
+    this.later(this.#nextTurn);
     const slot = this.#sent % this.slots.length;
     const isDone = this.#fill(job, slot);
     const bytes = this.#lengths[slot] as number;

@@ -3,7 +3,7 @@ import type { QueueAddress } from '../messages.js';
 import { checkZero, orThrow } from './causes.js';
 import { portNumber, type Endpoint } from './devices.js';
 import { offsetOf, sizeOf, widthOf, type FieldName } from './layouts.js';
-import { loadVerbs, operation, verbsValues, type Pointer } from './verbs.js';
+import { loadVerbs, operation, verbsValues, type Operations, type Pointer } from './verbs.js';
 import type { WorkRequest } from './work-request.js';
 
 /** RC repeats what was lost; UC, all that Thunderbolt has, does not. */
@@ -22,8 +22,8 @@ const firstPacket = 7;
 export class QueuePair {
   readonly address: QueueAddress;
   readonly #pair: Pointer;
-  readonly #postSend: ReturnType<typeof operation<'post_send'>>;
-  readonly #postReceive: ReturnType<typeof operation<'post_recv'>>;
+  readonly #postSend: Operations['post_send'];
+  readonly #postReceive: Operations['post_recv'];
   /** Where the library says which request it did not take: there is only one. */
   readonly #bad = Buffer.alloc(8);
 
@@ -152,6 +152,6 @@ export class QueuePair {
   }
 
   #check(result: number): void {
-    if (result !== 0) checkZero('other', this.endpoint.device.name, result);
+    checkZero('other', this.endpoint.device.name, result);
   }
 }

@@ -67,6 +67,7 @@ export class RdmaChannel implements TensorChannel {
       this.#byRdma(),
       ({ header, payload, isLast }) =>
         this.#deliver({ message: header && decodeMessage(header), payload, isLast }),
+      setImmediate,
     );
     this.#losses = new LossWatch(
       connection,
@@ -216,7 +217,6 @@ export class RdmaChannel implements TensorChannel {
         const slot = notices[this.#notice] as Slot;
         this.#post(slot, fill(slot.bytes));
       },
-      later,
     };
   }
 
@@ -237,7 +237,6 @@ export class RdmaChannel implements TensorChannel {
       sendSlot: (slot, bytes) =>
         this.connection.send('frame', {}, this.#ring.frames[slot]?.bytes.slice(0, bytes)),
       sendNotice: () => this.connection.send('framesArrived', { count: this.#stream.arrived }),
-      later,
     };
   }
 
@@ -272,8 +271,4 @@ export class RdmaChannel implements TensorChannel {
       throw error;
     }
   }
-}
-
-function later(action: () => void): void {
-  setImmediate(action);
 }

@@ -32,6 +32,6 @@ export class SpinTime {
   goesOn(nowMs: number): boolean {
     const isWorthwhile = this.#usualMs < longestMs;
     const spinMs = isWorthwhile ? Math.min(longestMs, 2 * this.#usualMs) : shortestMs;
-    return nowMs - this.#since < Math.max(shortestMs, spinMs);
+    return nowMs - this.#since < spinMs;
   }
 }

@@ -41,7 +41,7 @@ type Library = ReturnType<typeof koffi.load>;
 export type Verbs = ReturnType<typeof bind>;
 
 /** Functions that a device's context has pointers to. */
-interface Operations {
+export interface Operations {
   poll_cq: (queue: Pointer, entries: number, completions: Uint8Array) => number;
   req_notify_cq: (queue: Pointer, solicited: number) => number;
   post_send: (pair: Pointer, request: Pointer, bad: Uint8Array) => number;

@@ -195,11 +195,10 @@ async function wrongAddress(): Promise<string> {
 /** As a user who does not own the device. */
 async function noPermission(): Promise<string> {
   await using worker = await startWorker();
-  const command = [process.execPath, 'dist/cli/daisychain.js', ...runArguments(worker, 'rc')];
   shell('chmod 600 /dev/infiniband/uverbs*');
   try {
     const user = ['setpriv', '--reuid', '65534', '--clear-groups'];
-    return failingCommand([...user, ...command], 'permission');
+    return failingRun(user, worker, 'permission');
   } finally {
     shell('chmod 666 /dev/infiniband/uverbs*');
   }
@@ -212,23 +211,27 @@ async function usedUpDevice(): Promise<string> {
   shell(`mountpoint -q ${groups} || mount -t cgroup2 cgroup ${groups}`);
   shell(`echo +rdma >${groups}/cgroup.subtree_control; mkdir -p ${groups}/limited`);
   shell(`echo "rxe0 hca_object=3" >${groups}/limited/rdma.max`);
-  const command = [process.execPath, 'dist/cli/daisychain.js', ...runArguments(worker, 'rc')];
   const limited = `echo $$ >${groups}/limited/cgroup.procs; exec "$@"`;
-  return failingCommand(['bash', '-c', limited, '-', ...command], 'no more queue pairs');
+  return failingRun(['bash', '-c', limited, '-'], worker, 'no more queue pairs');
 }
 
 /** With something else in the library's place. */
 async function missingLibrary(): Promise<string> {
   await using worker = await startWorker();
   const library = shell("ldconfig -p | awk '/libibverbs.so.1/{print $NF; exit}'").trim();
-  const command = [process.execPath, 'dist/cli/daisychain.js', ...runArguments(worker, 'rc')];
   const hidden = `mount --bind /dev/null $(readlink -f ${library}); exec "$@"`;
-  return failingCommand(['unshare', '-m', 'bash', '-c', hidden, '-', ...command], 'not installed');
+  return failingRun(['unshare', '-m', 'bash', '-c', hidden, '-'], worker, 'not installed');
 }
 
-function failingCommand([program = '', ...args]: string[], expected: string): string {
+/** @param within the command that runs ours */
+function failingRun(
+  [program = '', ...within]: string[],
+  worker: RunningCommand,
+  expected: string,
+): string {
+  const command = [process.execPath, 'dist/cli/daisychain.js', ...runArguments(worker, 'rc')];
   try {
-    execFileSync(program, [...args, '-p', 'Hello'], {
+    execFileSync(program, [...within, ...command, '-p', 'Hello'], {
       cwd: repositoryPath(''),
       env: { ...process.env, XDG_CACHE_HOME: os.tmpdir(), XDG_STATE_HOME: os.tmpdir() },
       stdio: 'pipe',

@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { TransportError } from '../../../transport/errors.js';
 import { parseFrame, sealFrame } from '../../../transport/rdma/frame.js';
-import { FrameStream, type FrameCarrier } from '../../../transport/rdma/frame-stream.js';
+import {
+  FrameStream,
+  type FrameCarrier,
+  type FramePart,
+} from '../../../transport/rdma/frame-stream.js';
 import { Random } from '../../support/random.js';
 
 const slotBytes = 4096;
@@ -24,16 +28,15 @@ class Pair {
   constructor(slots = 4) {
     this.#near = ring(slots);
     this.#far = ring(slots);
-    const [near, far] = [
-      carrier(this.#near, this.there, this.turns),
-      carrier(this.#far, this.back, this.turns),
-    ];
-    this.sender = new FrameStream(this.#near, near, () => undefined);
-    this.receiver = new FrameStream(this.#far, far, ({ header, payload, isLast }) => {
+    const [near, far] = [carrier(this.#near, this.there), carrier(this.#far, this.back)];
+    const later = (action: () => void) => void this.turns.push(action);
+    const onPart = ({ header, payload, isLast }: FramePart) => {
       if (header) this.#parts.push(header.slice());
       this.#parts.push(payload.slice());
       if (isLast) this.received.push(Buffer.concat(this.#parts.splice(0)));
-    });
+    };
+    this.sender = new FrameStream(this.#near, near, () => undefined, later);
+    this.receiver = new FrameStream(this.#far, far, onPart, later);
   }
 
   /** Lets the event loop go on once. */
@@ -73,8 +76,8 @@ class Pair {
     this.sender.suspend();
     this.receiver.suspend();
     this.there.length = this.back.length = 0;
-    this.receiver.resume(carrier(this.#far, this.back, this.turns), this.sender.arrived);
-    this.sender.resume(carrier(this.#near, this.there, this.turns), this.receiver.arrived);
+    this.receiver.resume(carrier(this.#far, this.back), this.sender.arrived);
+    this.sender.resume(carrier(this.#near, this.there), this.receiver.arrived);
     this.carry();
   }
 }
@@ -83,18 +86,13 @@ function ring(slots: number): Uint8Array[] {
   return Array.from({ length: slots }, () => new Uint8Array(slotBytes));
 }
 
-function carrier(
-  slots: readonly Uint8Array[],
-  way: Uint8Array[],
-  turns: (() => void)[],
-): FrameCarrier {
+function carrier(slots: readonly Uint8Array[], way: Uint8Array[]): FrameCarrier {
   return {
     sendSlot: (slot, bytes) => way.push((slots[slot] as Uint8Array).slice(0, bytes)),
     sendNotice: (fill) => {
       const notice = new Uint8Array(64);
       way.push(notice.subarray(0, fill(notice)));
     },
-    later: (action) => void turns.push(action),
   };
 }
 
