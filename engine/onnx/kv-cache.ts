@@ -30,10 +30,13 @@ export class KvCache {
         values: fixed.f32(length),
       }));
     } catch {
-      throw new EngineError(
-        'not enough memory for the KV cache: give this stage fewer layers (--layers) or a smaller --context',
-      );
+      throw outOfKvMemory();
     }
+  }
+
+  /** An empty one of the same layers. @throws EngineError when there is not enough memory */
+  emptyWith(cells: number): KvCache {
+    return new KvCache(this.sizes, this.shard, cells);
   }
 
   /** Indices of the layers. */
@@ -60,6 +63,13 @@ export class KvCache {
   get bytes(): number {
     return 2 * this.#layers.length * this.sizes.kvHeads * this.cells * this.cellBytes;
   }
+}
+
+/** @param cause where there is one to tell */
+export function outOfKvMemory(cause?: string): EngineError {
+  return new EngineError(
+    `not enough memory for the KV cache${cause === undefined ? '' : ` (${cause})`}: give this stage fewer layers (--layers) or a smaller --context`,
+  );
 }
 
 /** Indices of a shard's layers. */

@@ -1,10 +1,9 @@
 import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
 import type { Shard } from '../../model/shard.js';
-import { EngineError } from '../engine.js';
 import { elementType, type Pointer } from './bindings.js';
 import type { Binding } from './binding.js';
-import { cacheNames } from './graph/attention.js';
-import { layersOf, type KvCache } from './kv-cache.js';
+import { cacheKinds, cacheNames } from './graph/attention.js';
+import { layersOf, outOfKvMemory, type KvCache } from './kv-cache.js';
 import type { Session } from './session.js';
 
 /** Where keys and values are kept. */
@@ -13,8 +12,6 @@ export interface KvMemory extends Disposable {
   /** Binds the keys and values of all layers, beginning with cell `start`. @throws EngineError when memory is short */
   bind(binding: Binding, start: number): void;
 }
-
-const kinds = ['keys', 'values'] as const;
 
 /** Keys and values in the process's memory, where any range of cells can be bound. */
 export class HostKvMemory implements KvMemory {
@@ -27,7 +24,7 @@ export class HostKvMemory implements KvMemory {
   bind(binding: Binding, start: number): void {
     const { cache } = this;
     for (const layer of cache.layers)
-      for (const kind of kinds) {
+      for (const kind of cacheKinds) {
         const { past, present } = cacheNames(layer, kind);
         const data = cache.layer(layer)[kind];
         binding.shared(past, present, data, start * cache.cellBytes, cache.shape);
@@ -71,7 +68,7 @@ export class DeviceKvMemory implements KvMemory {
     let range = this.#ranges.get(start);
     if (!range) this.#ranges.set(start, (range = this.#allocate(start)));
     for (const layer of this.#layers)
-      for (const kind of kinds) {
+      for (const kind of cacheKinds) {
         const { past, present } = cacheNames(layer, kind);
         binding.sharedValue(past, present, range.get(past) as Pointer);
       }
@@ -95,7 +92,7 @@ export class DeviceKvMemory implements KvMemory {
     const range = new Map<string, Pointer>();
     try {
       for (const layer of this.#layers)
-        for (const kind of kinds)
+        for (const kind of cacheKinds)
           range.set(
             cacheNames(layer, kind).past,
             runtime.newDeviceValue(this.#allocator, shape, elementType.f32),
@@ -103,9 +100,7 @@ export class DeviceKvMemory implements KvMemory {
       return range;
     } catch (error) {
       this.#release(range);
-      throw new EngineError(
-        `not enough memory for the KV cache (${(error as Error).message}): give this stage fewer layers (--layers) or a smaller --context`,
-      );
+      throw outOfKvMemory((error as Error).message);
     }
   }
 

@@ -1,8 +1,8 @@
 import type { Batch } from '../engine.js';
 import { Binding } from './binding.js';
-import { hides } from './graph/attention.js';
+import { cacheKinds, hides } from './graph/attention.js';
 import { stepInput } from './graph/step-input.js';
-import { KvCache } from './kv-cache.js';
+import type { KvCache } from './kv-cache.js';
 import { HostKvMemory } from './kv-memory.js';
 import { fixed } from './memory.js';
 import type { Session } from './session.js';
@@ -24,33 +24,15 @@ export class MaskedSteps implements Disposable {
   async compute(batch: Batch, wanted: Wanted): Promise<void> {
     const { tokens, windowLength, windowStart, cells, outputs } = batch;
     const count = windowLength + tokens.length;
-    const { sizes, layers } = this.kv;
-    const [firstLayer = 0] = layers;
-    const shard = {
-      firstLayer,
-      endLayer: firstLayer + layers.length,
-      embedding: false,
-      head: false,
-    };
-    const copy = new KvCache(sizes, shard, count);
-    copyCells(
-      this.kv,
-      copy,
-      Int32Array.from({ length: windowLength }, (_, i) => windowStart + i),
-      range(windowLength),
-    );
+    const copy = this.kv.emptyWith(count);
+    copyCells(this.kv, copy, range(windowLength, windowStart), range(windowLength));
     using binding = new Binding(this.session);
     new HostKvMemory(copy).bind(binding, 0);
     this.memory.bind(binding, tokens.length, outputs.length, wanted);
     binding.input(stepInput.mask, maskOf(batch), [1, 1, tokens.length, count]);
     this.memory.set(batch, count);
     await binding.run();
-    copyCells(
-      copy,
-      this.kv,
-      range(tokens.length).map((i) => windowLength + i),
-      cells,
-    );
+    copyCells(copy, this.kv, range(tokens.length, windowLength), cells);
   }
 
   [Symbol.dispose](): void {
@@ -58,8 +40,8 @@ export class MaskedSteps implements Disposable {
   }
 }
 
-function range(length: number): Int32Array {
-  return Int32Array.from({ length }, (_, i) => i);
+function range(length: number, first = 0): Int32Array {
+  return Int32Array.from({ length }, (_, i) => first + i);
 }
 
 /** f32 [n, windowLength + n]: 0 where a token sees a cell; cells that the batch writes to are seen behind the window. */
@@ -78,13 +60,13 @@ function maskOf(batch: Batch): Float32Array {
   return mask;
 }
 
-/** Copies keys and values of cells from one cache to another one, whose cells are others. */
+/** Copies keys and values of cells from one cache to another one of the same layers, whose cells are others. */
 function copyCells(from: KvCache, to: KvCache, cells: Int32Array, toCells: Int32Array): void {
   const { kvHeads, headSize } = from.sizes;
-  for (const [i, index] of from.layers.entries()) {
+  for (const index of from.layers) {
     const source = from.layer(index);
-    const target = to.layer(to.layers[i] as number);
-    for (const kind of ['keys', 'values'] as const)
+    const target = to.layer(index);
+    for (const kind of cacheKinds)
       for (let head = 0; head < kvHeads; head++)
         cells.forEach((cell, j) => {
           const at = (head * from.cells + cell) * headSize;

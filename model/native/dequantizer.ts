@@ -32,8 +32,10 @@ export function openDequantizer(type: TensorType): (bytes: Uint8Array, into: Flo
   // The name tells whether the struct is still laid out like this.
   if (!traits || traits.type_name !== type.name || !traits.to_float)
     throw new ModelError(`ggml cannot turn ${type.name} into numbers: use another quantization`);
-  const { to_float: toFloat } = traits;
-  return (bytes, into) => {
-    koffi.call(toFloat, toFloatPrototype, bytes, into, into.length);
-  };
+  const toFloat = koffi.decode(traits.to_float, toFloatPrototype) as (
+    bytes: Uint8Array,
+    into: Float32Array,
+    count: number,
+  ) => void;
+  return (bytes, into) => toFloat(bytes, into, into.length);
 }

@@ -12,8 +12,12 @@ import { stepInput } from './step-input.js';
  */
 export type AttentionKind = 'plain' | 'invariant' | 'masked';
 
+/** What is kept of every layer. */
+export const cacheKinds = ['keys', 'values'] as const;
+export type CacheKind = (typeof cacheKinds)[number];
+
 /** Names of a layer's keys and values; the same memory is bound to past and present. */
-export function cacheNames(layer: number, kind: 'keys' | 'values') {
+export function cacheNames(layer: number, kind: CacheKind) {
   return { past: `past ${kind} ${layer}`, present: `present ${kind} ${layer}` };
 }
 
@@ -60,7 +64,7 @@ export class Attention {
     const { sizes, layer } = this;
     const type = elementType.f32;
     const shape = [1, sizes.kvHeads, 'capacity', sizes.headSize];
-    const cache = (['keys', 'values'] as const).map((kind) => {
+    const cache = cacheKinds.map((kind) => {
       const { past, present } = cacheNames(layer, kind);
       graph.input(past, type, shape);
       graph.output(present, type, shape);
@@ -94,7 +98,7 @@ export class Attention {
     const reshape = (x: string, ...shape: number[]) =>
       graph.node('Reshape', [x, graph.list(shape)]);
     const swap = (x: string) => graph.node('Transpose', [x], { perm: [0, 2, 1, 3] });
-    const withNext = (x: string, kind: 'keys' | 'values') => {
+    const withNext = (x: string, kind: CacheKind) => {
       const { past } = cacheNames(this.layer, kind);
       const cells = graph.node('Gather', [past, stepInput.nextCells], { axis: 2 });
       // A single cell's heads follow each other as they are.
@@ -135,7 +139,7 @@ export class Attention {
     mask?: string,
     outputs = [graph.newName(), graph.newName(), graph.newName()],
   ): string[] {
-    const past = (['keys', 'values'] as const).map((kind) => cacheNames(this.layer, kind).past);
+    const past = cacheKinds.map((kind) => cacheNames(this.layer, kind).past);
     // Rotation is done already, so there are no tables and positions between the lengths and the mask.
     const masks = mask === undefined ? [] : ['', '', '', mask];
     graph.nodeWithOutputs(
