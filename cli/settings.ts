@@ -52,7 +52,10 @@ export const settings = {
     16_777_216,
   ),
   kvType: type.oneOf(
-    { flag: '--kv-type <type>', help: 'how keys and values are kept (default: f16)' },
+    {
+      flag: '--kv-type <type>',
+      help: 'how keys and values are kept (default: f16; --engine onnx keeps f32)',
+    },
     kvTypes,
   ),
   codec: type.someOf(
