@@ -5,7 +5,6 @@ import path from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { benchmark, randomTokens, type BenchmarkOptions } from '../bench/benchmark.js';
 import { writeGguf } from '../model/gguf/writer.js';
-import { storedKvType } from '../engine/onnx/kv-type.js';
 import { formatBenchReport, type BenchPlan, type BenchReport } from './bench-report.js';
 import { UsageError } from './errors.js';
 import { createLogger } from './logging.js';
@@ -131,16 +130,14 @@ async function writeTrace(coordinator: Coordinator, file: string): Promise<void>
 }
 
 function planOf({ settings, engine }: Local, cluster: Cluster): BenchPlan {
-  const { coordinator, codec, kvType, context } = cluster;
+  const { coordinator, codec, context } = cluster;
   const { synthetic, type, model } = settings;
   const { stages } = coordinator.plan;
-  const computing = stages.filter(({ layers }) => layers > 0);
-  const stored = new Set(computing.map(({ device }) => storedKvType(device, kvType)));
   return {
     model: synthetic ? `synthetic ${synthetic}, ${type ?? 'q4_0'}` : path.basename(model ?? ''),
     stages,
     codec,
-    kvType: [...stored].join(' and '),
+    kvType: [...coordinator.kvTypes].join(' and '),
     context,
     threads: engine.threads,
     pinned: settings.pin ?? false,

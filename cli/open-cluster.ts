@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { Coordinator } from '../coord/coordinator.js';
 import type { WorkerAddress } from '../coord/remote-worker.js';
+import { calibrationText } from './calibration-text.js';
 import { channelFrom } from './channel.js';
 import { clusterSecret, passingSecret, type SharedSecret } from './cluster-secret.js';
 import { Closers } from './closers.js';
@@ -23,7 +24,6 @@ export interface Cluster extends AsyncDisposable {
   readonly context: number;
   /** Names of the links' codecs. */
   readonly codec: string;
-  readonly kvType: NonNullable<Settings['kvType']>;
 }
 
 /** What a command needs beyond its settings. */
@@ -52,7 +52,6 @@ export async function openCluster(
     if (context > sizes.contextLength)
       logger.warn(`the model was trained for ${sizes.contextLength} tokens, not for ${context}`);
     const codec = settings.codec ?? [defaultCodec];
-    const kvType = settings.kvType ?? 'f16';
     const cells = context * conversations;
     const needs = { cells, ...(recording ? { recording } : {}) };
     const speculation = await openSpeculation(local, needs, closers, logger);
@@ -64,7 +63,8 @@ export async function openCluster(
       ...(settings.layers ? { layers: settings.layers } : {}),
       context,
       conversations,
-      kvType,
+      kvType: settings.kvType ?? 'f16',
+      calibrationText: () => calibrationText(local),
       codec: codec.length === 1 ? (codec[0] ?? defaultCodec) : codec,
       chunkTokens: settings.chunk ?? defaultChunk,
       channel: channelFrom(settings),
@@ -80,7 +80,6 @@ export async function openCluster(
       coordinator,
       context,
       codec: codec.join(','),
-      kvType,
       [Symbol.asyncDispose]: () => closers.close(),
     };
   } catch (error) {

@@ -17,6 +17,8 @@ export interface CoordinatorOptions extends ConnectOptions {
   /** Conversations that may be held at once; default 1. */
   readonly conversations?: number;
   readonly kvType: KvType;
+  /** Token ids of a text as people write them; asked for when keys and values have to be calibrated. */
+  readonly calibrationText: () => Int32Array;
   /** How hidden states travel: one for all links, or one per link in pipeline order. */
   readonly codec: CodecName | readonly CodecName[];
   /** What tensors travel by; default: RDMA where both ends have it. */

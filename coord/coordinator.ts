@@ -9,6 +9,7 @@ import { StepCostEstimate } from './chunk-size.js';
 import { Conversation } from './conversation.js';
 import { checkCodecs, type CoordinatorOptions } from './coordinator-options.js';
 import { CoordinatorError } from './errors.js';
+import { calibrateKv } from './kv-calibration.js';
 import { LoadMessages } from './load-messages.js';
 import { OwnStage } from './own-stage.js';
 import { Pipeline } from './pipeline.js';
@@ -30,6 +31,7 @@ export class Coordinator implements AsyncDisposable {
   #statsSince = performance.now();
   readonly #stepCost = new StepCostEstimate();
   #speculator: Speculator | undefined;
+  readonly #kvTypes = new Set<string>();
 
   private constructor(
     private readonly options: CoordinatorOptions,
@@ -80,6 +82,7 @@ export class Coordinator implements AsyncDisposable {
       checkMemory(coordinator.plan, candidates);
       try {
         await coordinator.#load();
+        await coordinator.#calibrateKv();
         await coordinator.#prepareSpeculation();
       } catch (error) {
         await coordinator.close();
@@ -112,6 +115,11 @@ export class Coordinator implements AsyncDisposable {
    */
   step(batch: Batch): Promise<Int32Array> {
     return this.#pipeline.submit(batch).tokens;
+  }
+
+  /** What stages keep keys and values in. */
+  get kvTypes(): ReadonlySet<string> {
+    return this.#kvTypes;
   }
 
   /** What became of drafts; undefined without speculation. */
@@ -189,17 +197,25 @@ export class Coordinator implements AsyncDisposable {
   async #load(): Promise<void> {
     const { source, onProgress } = this.options;
     const messages = new LoadMessages(this.options, this.workers, this.shards, this.#cellMap.cells);
-    const loads = this.workers.map(async (worker, i) =>
-      worker.load(await messages.of(i), source, (loadedBytes, totalBytes) =>
-        onProgress?.({ stage: worker.name, loadedBytes, totalBytes }),
-      ),
-    );
+    const loads = this.workers.map(async (worker, i) => {
+      const progress = (loadedBytes: number, totalBytes: number) =>
+        onProgress?.({ stage: worker.name, loadedBytes, totalBytes });
+      const { kvType } = await worker.load(await messages.of(i), source, progress);
+      this.#kvTypes.add(kvType);
+    });
     const own = this.#ownStage.load(this.#stageOptions(this.shards[0] as Shard));
     // All must have settled before anything is given up, so that no load goes on behind our back.
     const results = await Promise.allSettled([own, ...loads]);
     for (const result of results) if (result.status === 'rejected') throw result.reason;
+    if (this.#ownStage.kvType) this.#kvTypes.add(this.#ownStage.kvType);
     const [first] = this.workers;
     if (first) await this.#ownStage.connect(first.address, this.session);
+  }
+
+  async #calibrateKv(): Promise<void> {
+    if (!this.#kvTypes.has('int8')) return;
+    const { calibrationText, chunkTokens } = this.options;
+    await calibrateKv(this.#pipeline, calibrationText(), this.#cellMap.firstRange, chunkTokens);
   }
 
   async #prepareSpeculation(): Promise<void> {

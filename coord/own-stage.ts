@@ -1,4 +1,4 @@
-import type { Stage, StageOptions } from '../engine/engine.js';
+import type { Stage, StageOptions, StoredKvType } from '../engine/engine.js';
 import { StageRunner, type StageStep } from '../engine/stage-runner.js';
 import { architectureOf } from '../model/architectures/registry.js';
 import { isEmpty } from '../model/shard.js';
@@ -36,6 +36,11 @@ export class OwnStage {
     private readonly options: CoordinatorOptions,
     private readonly events: OwnStageEvents,
   ) {}
+
+  /** What the stage keeps keys and values in, once it is loaded; undefined without one. */
+  get kvType(): StoredKvType | undefined {
+    return this.#stage?.kvType;
+  }
 
   /** Loads the stage, unless its shard is empty. @throws ModelError, EngineError */
   async load(stageOptions: Omit<StageOptions, 'onProgress'>): Promise<void> {

@@ -1,4 +1,3 @@
-import type { StageMemory } from '../engine/engine.js';
 import type { TensorInfo, TensorSource } from '../model/tensor-source.js';
 import type { Connection } from '../transport/connection.js';
 import type { Welcome } from '../transport/handshake.js';
@@ -71,13 +70,14 @@ export class RemoteWorker {
 
   /**
    * Has the worker load its stage, and sends it the tensors that it asks for.
+   * @returns what became of it
    * @throws CoordinatorError 'worker-refused' when it cannot, 'worker-lost' when it goes away
    */
   async load(
     load: Messages['load'],
     source: TensorSource,
     onProgress: (loadedBytes: number, totalBytes: number) => void,
-  ): Promise<StageMemory> {
+  ): Promise<Messages['ready']> {
     const failed = new Promise<never>((_, reject) => (this.#failLoad = reject));
     failed.catch(() => undefined);
     const ready = this.#next('ready');

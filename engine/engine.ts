@@ -5,6 +5,9 @@ import type { TensorSource } from '../model/tensor-source.js';
 export type KvType = 'f16' | 'q8_0' | 'q4_0';
 export const kvTypes: readonly KvType[] = ['f16', 'q8_0', 'q4_0'];
 
+/** What a stage really keeps them in: `int8` needs a batch that calibrates it first. */
+export type StoredKvType = KvType | 'f32' | 'int8';
+
 /** Which of this machine's processors computes; `auto` takes the best there is. */
 export type DeviceKind = 'auto' | 'cpu' | 'metal' | 'cuda' | 'vulkan';
 export const deviceKinds: readonly DeviceKind[] = ['auto', 'cpu', 'metal', 'cuda', 'vulkan'];
@@ -63,6 +66,11 @@ export interface Batch {
   readonly sampling: Sampling;
   /** Tokens before this batch that the repetition penalty may look at; empty when it is off. */
   readonly recentTokens: Int32Array;
+  /**
+   * Stages that keep keys and values in steps of fixed size choose them so that this batch's fit; it computes with them
+   * as they are. Later ones of the kind add to it, and each must be a text that begins with its first token.
+   */
+  readonly calibratesKv?: boolean;
 }
 
 /** What a stage needs to know before it loads. */
@@ -71,7 +79,7 @@ export interface StageOptions {
   readonly shard: Shard;
   /** Number of KV cells. */
   readonly cells: number;
-  /** For f16 an engine may keep keys and values more exactly; quantized types it keeps as they are, or refuses. */
+  /** An engine may keep keys and values in what is as good and takes as little memory; otherwise it refuses. */
   readonly kvType: KvType;
   /** Most tokens in one batch. */
   readonly maxBatchTokens: number;
@@ -91,6 +99,7 @@ export interface Stage {
   readonly shard: Shard;
   readonly hiddenSize: number;
   readonly memory: StageMemory;
+  readonly kvType: StoredKvType;
   /**
    * Computes one batch.
    * @param hidden [n, hiddenSize] f32, row-major: the previous stage's output; ignored by a shard with the embedding.

@@ -62,7 +62,7 @@ export interface Messages {
   traceRequest: { start: boolean };
   trace: { events: string; nowMs: number };
   loadProgress: { loadedBytes: number; totalBytes: number };
-  ready: { weights: number; kv: number; compute: number };
+  ready: { weights: number; kv: number; compute: number; kvType: string };
   failed: { code: string; message: string };
   step: {
     id: number;
@@ -77,6 +77,7 @@ export interface Messages {
     recentTokens: Uint8Array;
     receipt: boolean;
     follows: number;
+    calibratesKv: boolean;
     sampling: {
       temperature: number;
       topK: number;

@@ -17,6 +17,7 @@ export interface Step {
   readonly outputs: Int32Array;
   readonly recentTokens: Int32Array;
   readonly sampling: Messages['step']['sampling'];
+  readonly calibratesKv?: boolean;
 }
 
 if (os.endianness() !== 'LE') throw new Error('daisychain needs a little-endian machine');
@@ -55,6 +56,7 @@ export function stepMessage(step: Step, receipt: boolean): Messages['step'] {
     outputs: toBytes(step.outputs),
     recentTokens: toBytes(step.recentTokens),
     sampling: step.sampling,
+    calibratesKv: step.calibratesKv ?? false,
     receipt,
   };
 }
@@ -74,5 +76,6 @@ export function readStep(message: Messages['step']): Step {
     outputs: fromBytes(message.outputs),
     recentTokens: fromBytes(message.recentTokens),
     sampling: message.sampling,
+    calibratesKv: message.calibratesKv,
   };
 }

@@ -130,7 +130,7 @@ export class Session {
         onProgress: this.#progressReporter(),
       });
       await this.#start(stage, load);
-      this.control.send('ready', stage.memory);
+      this.control.send('ready', { ...stage.memory, kvType: stage.kvType });
       logger.info('ready');
     } catch (error) {
       const { message } = error as Error;

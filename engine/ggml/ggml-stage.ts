@@ -4,6 +4,7 @@ import { checkBatch, limitsOf, rowsOf, type BatchLimits } from '../batch.js';
 import {
   EngineError,
   type Batch,
+  type KvType,
   type Stage,
   type StageMemory,
   type StageOptions,
@@ -49,6 +50,7 @@ export class GgmlStage implements Stage {
     private readonly context: GgmlContext,
     private readonly parts: StageParts,
     private readonly limits: BatchLimits,
+    readonly kvType: KvType,
   ) {
     this.#backend = new Backend(context.ggml, context.device, context.threads);
     this.#cpuBackend = new Backend(context.ggml, context.cpu, 1);
@@ -58,18 +60,18 @@ export class GgmlStage implements Stage {
   /** Loads weights and reserves all memory. @throws ModelError, EngineError */
   static async load(context: GgmlContext, options: StageOptions): Promise<GgmlStage> {
     const { ggml, device, cpu } = context;
-    const { source, shard, cells } = options;
+    const { source, shard, cells, kvType } = options;
     const architecture = architectureOf(source);
     const sizes = architecture.hyperparameters(source);
     const headName = headMatrix(source.tensors);
     const limits = limitsOf(options, sizes.vocabulary);
-    const kv = new KvCache(ggml, device.bufferType, sizes, shard, cells, options.kvType);
+    const kv = new KvCache(ggml, device.bufferType, sizes, shard, cells, kvType);
     let weights: Weights | undefined;
     let stage: GgmlStage | undefined;
     try {
       weights = await Weights.load(ggml, source, shard, device, cpu, options.onProgress);
       const parts = { architecture, sizes, shard, weights, kv, headName };
-      stage = new GgmlStage(context, parts, limits);
+      stage = new GgmlStage(context, parts, limits, kvType);
       stage.#reserve();
       return stage;
     } catch (error) {

@@ -6,7 +6,7 @@ import { incompatible, loadTable } from './api-table.js';
 export type Pointer = bigint;
 
 /** Values of enum ONNXTensorElementDataType, which are those of TensorProto.DataType. */
-export const elementType = { f32: 1, u8: 2, i32: 6, i64: 7, bool: 9 } as const;
+export const elementType = { f32: 1, u8: 2, i8: 3, i32: 6, i64: 7, bool: 9 } as const;
 
 /** Severity of messages that ONNX Runtime writes to stderr: fatal. Errors come as statuses. */
 const logFatal = 4;

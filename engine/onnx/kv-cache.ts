@@ -1,12 +1,16 @@
 import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
 import type { Shard } from '../../model/shard.js';
 import { EngineError } from '../engine.js';
+import type { CacheKind } from './graph/kv-names.js';
+import { storageBytes, type KvStorage } from './kv-type.js';
 import { fixed } from './memory.js';
 
-/** Keys and values of one layer: f32 [kvHeads, cells, headSize] each. */
+/** Keys or values of one layer. */
 export interface LayerCache {
-  readonly keys: Float32Array;
-  readonly values: Float32Array;
+  /** [kvHeads, cells, headSize] */
+  readonly numbers: Float32Array | Int8Array;
+  /** f32 [kvHeads, headSize]: what whole numbers are to be multiplied by. Without them they are what they are. */
+  readonly scales?: Float32Array;
 }
 
 /**
@@ -15,28 +19,38 @@ export interface LayerCache {
  * room for that, which nobody ever touches and which therefore takes no memory.
  */
 export class KvCache {
-  readonly #layers: LayerCache[];
+  readonly #layers: readonly Readonly<Record<CacheKind, LayerCache>>[];
 
   /** @throws EngineError when there is not enough memory */
   constructor(
     readonly sizes: Pick<Hyperparameters, 'kvHeads' | 'headSize'>,
     private readonly shard: Shard,
     readonly cells: number,
+    private readonly storage: KvStorage,
+    scalesOf?: KvCache,
   ) {
     const length = (sizes.kvHeads + 1) * cells * sizes.headSize;
+    const emptyCache = (layer: number, kind: CacheKind): LayerCache => {
+      if (storage === 'f32') return { numbers: fixed.f32(length) };
+      const known = scalesOf?.layer(layer)[kind].scales;
+      return {
+        numbers: fixed.i8(length),
+        scales: known ?? fixed.f32(sizes.kvHeads * sizes.headSize),
+      };
+    };
     try {
-      this.#layers = layersOf(shard).map(() => ({
-        keys: fixed.f32(length),
-        values: fixed.f32(length),
+      this.#layers = layersOf(shard).map((layer) => ({
+        keys: emptyCache(layer, 'keys'),
+        values: emptyCache(layer, 'values'),
       }));
     } catch {
       throw outOfKvMemory();
     }
   }
 
-  /** An empty one of the same layers. @throws EngineError when there is not enough memory */
+  /** An empty one of the same layers and scales. @throws EngineError when there is not enough memory */
   emptyWith(cells: number): KvCache {
-    return new KvCache(this.sizes, this.shard, cells);
+    return new KvCache(this.sizes, this.shard, cells, this.storage, this);
   }
 
   /** Indices of the layers. */
@@ -44,7 +58,7 @@ export class KvCache {
     return layersOf(this.shard);
   }
 
-  layer(index: number): LayerCache {
+  layer(index: number): Readonly<Record<CacheKind, LayerCache>> {
     const layer = this.#layers[index - this.shard.firstLayer];
     if (!layer) throw new EngineError(`layer ${index} is not of this shard`);
     return layer;
@@ -57,7 +71,7 @@ export class KvCache {
 
   /** Bytes of one head's cell. */
   get cellBytes(): number {
-    return this.sizes.headSize * 4;
+    return this.sizes.headSize * storageBytes[this.storage];
   }
 
   get bytes(): number {

@@ -2,7 +2,7 @@ import type { Hyperparameters } from '../../model/architectures/hyperparameters.
 import type { Shard } from '../../model/shard.js';
 import { elementType, type Pointer } from './bindings.js';
 import type { Binding } from './binding.js';
-import { cacheKinds, cacheNames } from './graph/attention.js';
+import { cacheKinds, cacheNames } from './graph/kv-names.js';
 import { layersOf, outOfKvMemory, type KvCache } from './kv-cache.js';
 import type { Session } from './session.js';
 
@@ -25,9 +25,11 @@ export class HostKvMemory implements KvMemory {
     const { cache } = this;
     for (const layer of cache.layers)
       for (const kind of cacheKinds) {
-        const { past, present } = cacheNames(layer, kind);
-        const data = cache.layer(layer)[kind];
-        binding.shared(past, present, data, start * cache.cellBytes, cache.shape);
+        const names = cacheNames(layer, kind);
+        const { numbers, scales } = cache.layer(layer)[kind];
+        binding.shared(names.past, names.present, numbers, start * cache.cellBytes, cache.shape);
+        if (scales)
+          binding.shared(names.pastScales, names.presentScales, scales, 0, [scales.length]);
       }
   }
 

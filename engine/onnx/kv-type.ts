@@ -1,21 +1,32 @@
 import { EngineError, type KvType } from '../engine.js';
-
-/** Names of this engine's devices begin so. */
-export const devicePrefix = 'onnx/';
+import type { Provider } from './providers.js';
 
 /**
- * Refuses a type that keys and values are not kept in: they are f32 here, which is as good as f16, but four times the
- * memory that a quantized type promises.
- * @throws EngineError
+ * How keys and values are kept: as f32, or as whole numbers of steps that every channel of a layer has its own size of.
  */
-export function checkKvType(kvType: KvType): void {
-  if (kvType === 'f16') return;
-  throw new EngineError(
-    `onnx keeps keys and values as f32, not as ${kvType}: leave --kv-type out, or use --engine ggml`,
-  );
+export type KvStorage = 'f32' | 'int8';
+
+/** Bytes of one number of a key or a value. */
+export const storageBytes: Readonly<Record<KvStorage, number>> = { f32: 4, int8: 1 };
+
+/** What serves for a type, where anything does: what is as good as f16, and what takes as little memory as q8_0. */
+const storages: Partial<Record<KvType, KvStorage>> = { f16: 'f32', q8_0: 'int8' };
+
+/** Bytes of one number with what serves for a type. */
+export function estimatedBytes(kvType: KvType): number {
+  return storageBytes[storages[kvType] ?? 'f32'];
 }
 
-/** The type that a device of any engine really keeps keys and values in. */
-export function storedKvType(device: string, wanted: KvType): KvType | 'f32' {
-  return device.startsWith(devicePrefix) ? 'f32' : wanted;
+/** @throws EngineError when nothing serves for the type */
+export function storageFor(kvType: KvType, { kind, name }: Provider): KvStorage {
+  const storage = storages[kvType];
+  if (storage === undefined)
+    throw new EngineError(
+      `onnx keeps keys and values as f32 or in 8 bits, not as ${kvType}: use --kv-type q8_0, or --engine ggml`,
+    );
+  if (storage === 'int8' && kind !== 'cpu')
+    throw new EngineError(
+      `${name} keeps keys and values as f32, not as ${kvType}: leave --kv-type out, or use --provider cpu`,
+    );
+  return storage;
 }

@@ -1,6 +1,7 @@
 import type { Batch } from '../engine.js';
 import { Binding } from './binding.js';
-import { cacheKinds, hides } from './graph/attention.js';
+import { hides } from './graph/attention.js';
+import { cacheKinds } from './graph/kv-names.js';
 import { stepInput } from './graph/step-input.js';
 import type { KvCache } from './kv-cache.js';
 import { HostKvMemory } from './kv-memory.js';
@@ -70,8 +71,8 @@ function copyCells(from: KvCache, to: KvCache, cells: Int32Array, toCells: Int32
       for (let head = 0; head < kvHeads; head++)
         cells.forEach((cell, j) => {
           const at = (head * from.cells + cell) * headSize;
-          target[kind].set(
-            source[kind].subarray(at, at + headSize),
+          target[kind].numbers.set(
+            source[kind].numbers.subarray(at, at + headSize),
             (head * to.cells + (toCells[j] as number)) * headSize,
           );
         });

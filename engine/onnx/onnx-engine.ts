@@ -3,7 +3,6 @@ import { architectureOf } from '../../model/architectures/registry.js';
 import type { Device, Engine, Stage, StageMemory, StageOptions } from '../engine.js';
 import { Turns } from '../turns.js';
 import { bindOnnxRuntime } from './bindings.js';
-import { checkKvType, devicePrefix } from './kv-type.js';
 import { estimateOnnxMemory } from './memory-estimate.js';
 import { OnnxStage, type OnnxContext } from './onnx-stage.js';
 import { checkProvider } from './probe.js';
@@ -50,7 +49,7 @@ class OnnxEngine implements Engine {
   get device(): Device {
     const { name, kind, description } = this.context.provider;
     return {
-      name: `${devicePrefix}${name}`,
+      name: `onnx/${name}`,
       kind,
       description,
       freeBytes: process.availableMemory(),
@@ -72,8 +71,7 @@ class OnnxEngine implements Engine {
     return estimateOnnxMemory(options, sizes);
   }
 
-  async load(options: StageOptions): Promise<Stage> {
-    checkKvType(options.kvType);
+  load(options: StageOptions): Promise<Stage> {
     return OnnxStage.load(this.context, options);
   }
 }

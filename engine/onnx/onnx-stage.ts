@@ -1,4 +1,3 @@
-import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
 import { architectureOf } from '../../model/architectures/registry.js';
 import { headMatrix, ropeFactorsTensor, type Shard } from '../../model/shard.js';
 import { checkBatch, limitsOf, rowsOf, type BatchLimits } from '../batch.js';
@@ -18,6 +17,7 @@ import { rowsOfLoneToken } from './graph/attention.js';
 import { buildShardModel, type ShardParts } from './graph/shard-graph.js';
 import { KvCache } from './kv-cache.js';
 import { DeviceKvMemory, HostKvMemory, type KvMemory } from './kv-memory.js';
+import { storageFor, type KvStorage } from './kv-type.js';
 import { LoneToken } from './lone-token.js';
 import { MaskedSteps } from './masked-steps.js';
 import { RopeTable } from './rope-table.js';
@@ -39,6 +39,7 @@ export class OnnxStage implements Stage {
   /** Loaded when the first batch comes that is not plain text. */
   #masked: Promise<MaskedSteps> | undefined;
   #running: Session | undefined;
+  #isCalibrated = false;
 
   private constructor(
     private readonly context: OnnxContext,
@@ -47,6 +48,7 @@ export class OnnxStage implements Stage {
     private readonly causal: CausalSteps,
     private readonly steps: StepMemory,
     private readonly kv: KvMemory,
+    readonly kvType: KvStorage,
   ) {}
 
   /** Loads weights and allocates all memory. @throws ModelError, EngineError */
@@ -54,22 +56,23 @@ export class OnnxStage implements Stage {
     const { source, shard, cells, maxBatchTokens, onProgress } = options;
     const architecture = architectureOf(source);
     const sizes = architecture.hyperparameters(source);
+    const storage = storageFor(options.kvType, context.provider);
     const headName = headMatrix(source.tensors);
     const limits = limitsOf(options, sizes.vocabulary);
     const { matrices, requantize } = context;
     const weights = await ShardWeights.load(source, shard, matrices, requantize, onProgress);
     const parts = { architecture, sizes, shard, weights, headName };
     const rope = new RopeTable(sizes, weights.optionalVector(ropeFactorsTensor));
-    const steps = new StepMemory(sizes, shard, rope, maxBatchTokens);
-    // Devices have kernels of their own, of which none is known to round like another.
-    const isCpu = context.provider.kind === 'cpu';
-    const lone = isCpu ? new LoneToken(rowsOfLoneToken(sizes)) : undefined;
-    const model = buildShardModel(parts, lone ? 'invariant' : 'plain');
+    const steps = new StepMemory(sizes, shard, rope, maxBatchTokens, storage);
+    // Devices have kernels of their own, of which none is known to round like another; those of whole numbers all do.
+    const needsRows = context.provider.kind === 'cpu' && storage === 'f32';
+    const lone = needsRows ? new LoneToken(rowsOfLoneToken(sizes)) : undefined;
+    const model = buildShardModel(parts, { kind: lone ? 'invariant' : 'plain', storage });
     const session = await Session.open(context, model, weights.folder);
     try {
-      const kv = kvMemory(session, sizes, shard, cells + (lone?.extraCells ?? 0));
+      const kv = kvMemory(session, parts, cells + (lone?.extraCells ?? 0), storage);
       const causal = new CausalSteps(session, steps, kv, lone);
-      return new OnnxStage(context, parts, limits, causal, steps, kv);
+      return new OnnxStage(context, parts, limits, causal, steps, kv, storage);
     } catch (error) {
       session[Symbol.dispose]();
       throw error;
@@ -131,6 +134,7 @@ export class OnnxStage implements Stage {
 
   async #compute(batch: Batch, hidden: Float32Array, wanted: Wanted): Promise<void> {
     checkBatch(batch, this.limits);
+    this.#checkCalibrated(batch);
     const { shard, weights } = this.parts;
     const into = rowsOf(this.steps.hidden, batch, this.hiddenSize);
     if (shard.embedding) weights.embedding.lookUp(batch.tokens, into);
@@ -147,25 +151,42 @@ export class OnnxStage implements Stage {
     });
   }
 
+  /** @throws EngineError when keys and values could not be kept */
+  #checkCalibrated(batch: Batch): void {
+    if (this.kvType !== 'int8') return;
+    if (batch.calibratesKv && causalStart(batch) !== batch.cells[0])
+      throw new EngineError(
+        'a step that calibrates keys and values must be the beginning of a text',
+      );
+    this.#isCalibrated ||= batch.calibratesKv ?? false;
+    if (!this.#isCalibrated)
+      throw new EngineError('keys and values of 8 bits need a step that calibrates them first');
+  }
+
   #maskedSteps(): Promise<MaskedSteps> {
     return (this.#masked ??= this.#openMasked());
   }
 
   /** @throws EngineError when keys and values are out of reach */
   async #openMasked(): Promise<MaskedSteps> {
-    const { context, parts, kv } = this;
+    const { context, parts, kv, kvType } = this;
     if (!(kv instanceof HostKvMemory))
       throw new EngineError(
         `${context.provider.name} computes plain text only: use --provider cpu`,
       );
-    const model = buildShardModel(parts, 'masked');
+    const model = buildShardModel(parts, { kind: 'masked', storage: kvType });
     const session = await Session.open(context, model, parts.weights.folder);
     return new MaskedSteps(session, this.steps, kv.cache);
   }
 }
 
-function kvMemory(session: Session, sizes: Hyperparameters, shard: Shard, cells: number): KvMemory {
+function kvMemory(
+  session: Session,
+  { sizes, shard }: ShardParts,
+  cells: number,
+  storage: KvStorage,
+): KvMemory {
   const { memoryName } = session.provider;
-  if (memoryName === undefined) return new HostKvMemory(new KvCache(sizes, shard, cells));
+  if (memoryName === undefined) return new HostKvMemory(new KvCache(sizes, shard, cells, storage));
   return new DeviceKvMemory(session, memoryName, sizes, shard, cells);
 }

@@ -4,6 +4,7 @@ import type { Batch } from '../engine.js';
 import type { Binding } from './binding.js';
 import { stepOutput } from './graph/shard-graph.js';
 import { stepInput } from './graph/step-input.js';
+import type { KvStorage } from './kv-type.js';
 import { fixed } from './memory.js';
 import type { RopeTable } from './rope-table.js';
 
@@ -23,6 +24,7 @@ export class StepMemory {
   readonly #rotations: BigInt64Array;
   readonly #lastCell = fixed.i32(1);
   readonly #cells = fixed.i32(1);
+  readonly #calibrates = fixed.bool(1);
   readonly #outputRows: BigInt64Array;
   /** f32 [outputs, vocabulary] of the last step that wanted them. */
   #logits = fixed.f32(0);
@@ -32,6 +34,7 @@ export class StepMemory {
     private readonly shard: Shard,
     private readonly rope: RopeTable,
     maxTokens: number,
+    private readonly storage: KvStorage,
   ) {
     this.hidden = fixed.f32(maxTokens * sizes.hiddenSize);
     this.nextHidden = fixed.f32(shard.head ? 0 : maxTokens * sizes.hiddenSize);
@@ -57,6 +60,7 @@ export class StepMemory {
     binding.input(stepInput.rotations, this.#rotations, [1, tokens]);
     binding.input(stepInput.lastCell, this.#lastCell, [1]);
     binding.input(stepInput.cells, this.#cells, []);
+    if (this.storage === 'int8') binding.input(stepInput.calibrates, this.#calibrates, [1]);
     if (this.shard.head) binding.input(stepInput.outputRows, this.#outputRows, [outputs]);
     if (wanted === 'hidden')
       binding.output(stepOutput.hidden, this.nextHidden, [1, tokens, sizes.hiddenSize]);
@@ -66,10 +70,11 @@ export class StepMemory {
   }
 
   /** Sets everything but `hidden`. @param cells that keys and values are bound of, with those of the batch at their end */
-  set({ positions, outputs }: Batch, cells: number): void {
+  set({ positions, outputs, calibratesKv }: Batch, cells: number): void {
     this.rope.fill(positions, this.#cosines, this.#sines);
     this.#cells[0] = cells;
     this.#lastCell[0] = cells - 1;
+    this.#calibrates[0] = calibratesKv ? 1 : 0;
     outputs.forEach((row, i) => (this.#outputRows[i] = BigInt(row)));
   }
 

@@ -16,6 +16,13 @@ test('both engines give the same answer', async () => {
   expect(await runCommand([...run, ...onnx, '--spawn', '--layers', '5,6,5'])).toEqual(expected);
 });
 
+test('keys and values of 8 bits are calibrated with a text of our own', async () => {
+  const expected = await runCommand(run);
+  const eightBits = [...onnx, '--kv-type', 'q8_0'];
+  expect(await runCommand([...run, ...eightBits])).toEqual(expected);
+  expect(await runCommand([...run, ...eightBits, '--spawn', '--layers', '9,7'])).toEqual(expected);
+});
+
 test.each([
   { coordinator: [], worker: onnx },
   { coordinator: onnx, worker: [] },
@@ -46,6 +53,17 @@ describe('what does not go together is refused', () => {
     const { code, stderr } = await runCommand([...run, ...flags]);
     expect(code).toBe(2);
     expect(stderr.trim()).toMatch(message);
+  });
+
+  test('keys and values of 4 bits on onnx, here and in a worker', async () => {
+    const fourBits = [...run, '--kv-type', 'q4_0'];
+    const cause = 'onnx keeps keys and values as f32 or in 8 bits, not as q4_0: use --kv-type q8_0';
+    for (const flags of [onnx, [...onnx, '--spawn', '--layers', '0,16']]) {
+      const { code, stderr } = await runCommand([...fourBits, ...flags]);
+      expect(code).toBe(1);
+      const said = stderr.split('\n').filter((line) => line.startsWith('daisychain: '));
+      expect(said).toEqual([expect.stringContaining(cause)]);
+    }
   });
 
   test('quantizations that onnx lacks, unless they may become 8 bits', async () => {

@@ -11,6 +11,7 @@ import { openGguf } from '../../model/gguf/reader.js';
 import type { TensorSource } from '../../model/tensor-source.js';
 import { dial } from '../../transport/tcp.js';
 import { complete, openTestCluster, silent } from '../support/cluster.js';
+import { openTestEngine } from '../support/engines.js';
 import { clearTokens, goldenCases, repositoryPath } from '../support/golden.js';
 
 const [golden] = goldenCases('demo-q8_0.json');
@@ -39,6 +40,7 @@ async function openOn(
     layers,
     context: 512,
     kvType: 'f16',
+    calibrationText: () => new Int32Array(0),
     codec: 'f32',
     chunkTokens: 512,
     cacheDirectory: '/nonexistent',
@@ -98,6 +100,26 @@ test('a shard from the middle of a model can be sent, too', async () => {
     expected.length,
   );
   expect(tokens).toEqual(expected);
+});
+
+test('a coordinator that cannot calibrate gives its workers back', async () => {
+  await using workers = await startHolding('demo.gguf');
+  const calibrationText = () => {
+    throw new Error('no tokenizer');
+  };
+  const failing = openOn(workers, [8, 8], {
+    engine: openTestEngine('onnx'),
+    kvType: 'q8_0',
+    calibrationText,
+  });
+  await expect(failing).rejects.toThrow('no tokenizer');
+  await expect
+    .poll(async () => {
+      const coordinator = await openOn(workers, [8, 8]);
+      await coordinator.close();
+      return 'free';
+    })
+    .toBe('free');
 });
 
 describe('a lost worker', () => {

@@ -15,12 +15,22 @@ const chains = [
   {
     engine: 'ggml',
     workerEngine: 'ggml',
+    kvType: 'f16',
     splits: [[16], [13, 3], [8, 8], [1, 15], [5, 6, 5], [4, 4, 4, 4]],
   },
-  { engine: 'onnx', workerEngine: 'onnx', splits: [[16], [1, 15], [0, 8, 8], [4, 4, 4, 4]] },
+  {
+    engine: 'onnx',
+    workerEngine: 'onnx',
+    kvType: 'f16',
+    splits: [[16], [1, 15], [0, 8, 8], [4, 4, 4, 4]],
+  },
+  // 8 bits of KV are kept in two ways, which a chain may mix.
+  { engine: 'ggml', workerEngine: 'onnx', kvType: 'q8_0', splits: [[8, 8]] },
+  { engine: 'onnx', workerEngine: 'onnx', kvType: 'q8_0', splits: [[4, 4, 4, 4]] },
   {
     engine: 'ggml',
     workerEngine: 'onnx',
+    kvType: 'f16',
     splits: [
       [13, 3],
       [5, 6, 5],
@@ -29,6 +39,7 @@ const chains = [
   {
     engine: 'onnx',
     workerEngine: 'ggml',
+    kvType: 'f16',
     splits: [
       [13, 3],
       [5, 6, 5],
@@ -43,7 +54,7 @@ const runs = goldenModels.flatMap((files) =>
   ),
 );
 
-const title = '$model, $layers over $codec, $engine and $workerEngine';
+const title = '$model, $layers over $codec, $engine and $workerEngine, KV $kvType';
 describe.each(runs)(title, ({ golden, ...chain }) => {
   test('gives the tokens of llama.cpp', async () => {
     await using cluster = await openTestCluster(chain);

@@ -27,44 +27,48 @@ function schedulesFor(prompt: number): Schedule[] {
 
 /** The other engine speculates over some of the prompts: schedules do not depend on what computes. */
 const splits = [
-  { engine: 'ggml', layers: [13, 3], prompts: cases },
-  { engine: 'ggml', layers: [8, 8], prompts: cases },
-  { engine: 'ggml', layers: [5, 6, 5], prompts: cases },
-  { engine: 'onnx', layers: [8, 8], prompts: cases.slice(0, 6) },
-  { engine: 'onnx', layers: [5, 6, 5], prompts: cases.slice(6, 12) },
+  { engine: 'ggml', kvType: 'f16', layers: [13, 3], prompts: cases },
+  { engine: 'ggml', kvType: 'f16', layers: [8, 8], prompts: cases },
+  { engine: 'ggml', kvType: 'f16', layers: [5, 6, 5], prompts: cases },
+  { engine: 'onnx', kvType: 'f16', layers: [8, 8], prompts: cases.slice(0, 6) },
+  { engine: 'onnx', kvType: 'f16', layers: [5, 6, 5], prompts: cases.slice(6, 9) },
+  { engine: 'onnx', kvType: 'q8_0', layers: [8, 8], prompts: cases.slice(9, 12) },
 ] as const;
 
-describe.each(splits)('$engine over $layers layers', ({ engine, layers, prompts }) => {
-  test('speculation gives the tokens of plain decoding, whatever its schedule', async () => {
-    let schedule: Schedule = { mode: 'off', sizes: [1], window: 1 };
-    const drafts = await openDraftModel();
-    await using cluster = await openTestCluster({
-      engine,
-      layers,
-      speculation: speculateWith(drafts, () => schedule),
-    });
-    const { coordinator } = cluster;
-    const conversation = coordinator.conversation();
-    await using divergences = await Divergences.open('demo.gguf', layers, engine);
-    for (const [i, golden] of prompts.entries()) {
-      const { promptTokens } = golden;
-      const off = { speculate: false };
-      const { tokens } = await complete(conversation, promptTokens, 64, greedy, undefined, off);
-      const clear = clearTokens(golden);
-      expect(tokens.slice(0, clear.length)).toEqual(clear.slice(0, tokens.length));
-      for (schedule of schedulesFor(i)) {
-        const speculative = await complete(conversation, promptTokens, 64);
-        await divergences.compare(promptTokens, tokens, speculative.tokens, greedy);
+describe.each(splits)(
+  '$engine over $layers layers, KV $kvType',
+  ({ layers, prompts, ...computing }) => {
+    test('speculation gives the tokens of plain decoding, whatever its schedule', async () => {
+      let schedule: Schedule = { mode: 'off', sizes: [1], window: 1 };
+      const drafts = await openDraftModel();
+      await using cluster = await openTestCluster({
+        ...computing,
+        layers,
+        speculation: speculateWith(drafts, () => schedule),
+      });
+      const { coordinator } = cluster;
+      const conversation = coordinator.conversation();
+      await using divergences = await Divergences.open('demo.gguf', layers, computing);
+      for (const [i, golden] of prompts.entries()) {
+        const { promptTokens } = golden;
+        const off = { speculate: false };
+        const { tokens } = await complete(conversation, promptTokens, 64, greedy, undefined, off);
+        const clear = clearTokens(golden);
+        expect(tokens.slice(0, clear.length)).toEqual(clear.slice(0, tokens.length));
+        for (schedule of schedulesFor(i)) {
+          const speculative = await complete(conversation, promptTokens, 64);
+          await divergences.compare(promptTokens, tokens, speculative.tokens, greedy);
+        }
       }
-    }
-    await drafts.close();
-    divergences.check();
-    const stats = coordinator.speculation?.stats;
-    // Drafts are good, and wrong ones cancel what builds on them.
-    expect(stats?.acceptanceRate).toBeGreaterThan(0.8);
-    expect(stats?.cancelledSteps).toBeGreaterThan(100);
-  });
-});
+      await drafts.close();
+      divergences.check();
+      const stats = coordinator.speculation?.stats;
+      // Drafts are good, and wrong ones cancel what builds on them.
+      expect(stats?.acceptanceRate).toBeGreaterThan(0.8);
+      expect(stats?.cancelledSteps).toBeGreaterThan(100);
+    });
+  },
+);
 
 test('auto measures the pipeline, and tries drafts', async () => {
   const drafts = await openDraftModel();

@@ -15,22 +15,22 @@ const schedules: Schedule[] = [
 ];
 
 test.each([
-  { engine: 'ggml', count: 200 },
-  { engine: 'onnx', count: 20 },
+  { engine: 'ggml', kvType: 'f16', count: 200 },
+  { engine: 'onnx', kvType: 'f16', count: 20 },
 ] as const)(
   'a seed gives the same text for $count prompts with $engine',
-  async ({ engine, count }) => {
+  async ({ count, ...computing }) => {
     const prompts = storyPrompts(count);
     let schedule: Schedule | undefined;
     const drafts = await openDraftModel();
     const layers = [8, 8];
     await using cluster = await openTestCluster({
-      engine,
+      ...computing,
       layers,
       speculation: speculateWith(drafts, () => schedule as Schedule),
     });
     const conversation = cluster.coordinator.conversation();
-    await using divergences = await Divergences.open('demo.gguf', layers, engine);
+    await using divergences = await Divergences.open('demo.gguf', layers, computing);
     const texts = new Set<string>();
     for (const [i, prompt] of prompts.entries()) {
       const repetitionPenalty = i % 2 === 0 ? 1 : 1.1;

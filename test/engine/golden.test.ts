@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { engineNames, type Stage } from '../../engine/engine.js';
+import type { Stage } from '../../engine/engine.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import type { TensorSource } from '../../model/tensor-source.js';
-import { openTestEngine } from '../support/engines.js';
+import { computings, openTestEngine } from '../support/engines.js';
 import {
   clearMargin,
   clearTokens,
@@ -12,16 +12,19 @@ import {
 } from '../support/golden.js';
 import { choices, generate, loadStages } from '../support/local-stages.js';
 
-const runs = engineNames.flatMap((engine) => goldenModels.map((files) => ({ engine, ...files })));
+const runs = computings.flatMap((computing) =>
+  goldenModels.map((files) => ({ ...computing, ...files })),
+);
 
-describe.each(runs)('$model with $engine against llama.cpp', ({ engine, model, golden }) => {
+describe.each(runs)('$model with $engine, KV $kvType, against llama.cpp', (run) => {
+  const { engine, kvType, model, golden } = run;
   const cases = goldenCases(golden);
   let source: TensorSource;
   let stages: Stage[];
 
   beforeAll(async () => {
     source = await openGguf(repositoryPath(`models/${model}`));
-    stages = await loadStages(openTestEngine(engine), source, [13, 3]);
+    stages = await loadStages(openTestEngine(engine), source, [13, 3], 512, kvType);
   });
   afterAll(async () => {
     for (const stage of stages) stage.dispose();

@@ -7,6 +7,7 @@ class SteppedStage implements Stage {
   readonly shard = { firstLayer: 0, endLayer: 1, embedding: true, head: false };
   readonly hiddenSize = 2;
   readonly memory = { weights: 0, kv: 0, compute: 0 };
+  readonly kvType = 'f16';
   readonly computed: number[] = [];
   aborted = 0;
   #finish: ((error?: Error) => void) | undefined;

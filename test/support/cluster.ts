@@ -9,6 +9,7 @@ import type { CoordinatorOptions } from '../../coord/coordinator-options.js';
 import type { Conversation, GenerationSummary } from '../../coord/conversation.js';
 import { greedy, type EngineName, type Sampling } from '../../engine/engine.js';
 import { openGguf } from '../../model/gguf/reader.js';
+import { testCalibrationText } from './calibration.js';
 import { openTestEngine } from './engines.js';
 import { repositoryPath } from './golden.js';
 
@@ -60,6 +61,7 @@ export async function openTestCluster(options: TestClusterOptions): Promise<Test
       workers: workers.addresses,
       context: 512,
       kvType: 'f16',
+      calibrationText: () => testCalibrationText(source),
       codec: 'f32',
       chunkTokens: 512,
       softwareVersion: 'test',

@@ -16,6 +16,7 @@ interface Cell {
 export class DeterministicStage implements Stage {
   readonly hiddenSize = 1;
   readonly memory = { weights: 0, kv: 0, compute: 0 };
+  readonly kvType = 'f16';
   readonly shard: Shard;
   readonly #cells: Cell[] = [];
   #abort: (() => void) | undefined;

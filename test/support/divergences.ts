@@ -1,11 +1,11 @@
 import { expect } from 'vitest';
 import { causalBatch } from '../../coord/step-builder.js';
-import type { EngineName, Sampling, Stage } from '../../engine/engine.js';
+import type { Sampling, Stage } from '../../engine/engine.js';
 import { recentTokens } from '../../engine/batch.js';
 import { filterCandidates } from '../../engine/sampling/candidates.js';
 import { gumbelNoise } from '../../engine/sampling/noise.js';
 import { openGguf } from '../../model/gguf/reader.js';
-import { openTestEngine } from './engines.js';
+import { openTestEngine, type Computing } from './engines.js';
 import { repositoryPath } from './golden.js';
 import { loadStages } from './local-stages.js';
 
@@ -28,11 +28,11 @@ export class Divergences implements AsyncDisposable {
   static async open(
     model: string,
     layers: readonly number[],
-    engine: EngineName = 'ggml',
+    { engine, kvType }: Computing = { engine: 'ggml', kvType: 'f16' },
   ): Promise<Divergences> {
     const source = await openGguf(repositoryPath(`models/${model}`));
     const total = layers.reduce((sum, count) => sum + count, 0);
-    const stages = await loadStages(openTestEngine(engine), source, [total]);
+    const stages = await loadStages(openTestEngine(engine), source, [total], 512, kvType);
     return new Divergences(stages, async () => {
       for (const stage of stages) stage.dispose();
       await source.close();

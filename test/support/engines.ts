@@ -1,9 +1,22 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { Engine, EngineName } from '../../engine/engine.js';
+import type { Engine, EngineName, KvType } from '../../engine/engine.js';
 import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
 import { openOnnxEngine } from '../../engine/onnx/onnx-engine.js';
+
+/** An engine, and what it keeps keys and values in. */
+export interface Computing {
+  readonly engine: EngineName;
+  readonly kvType: KvType;
+}
+
+/** What both engines keep by default, and the type that one of them has its own way of keeping. */
+export const computings: readonly Computing[] = [
+  { engine: 'ggml', kvType: 'f16' },
+  { engine: 'onnx', kvType: 'f16' },
+  { engine: 'onnx', kvType: 'q8_0' },
+];
 
 let folder: string | undefined;
 

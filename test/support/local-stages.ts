@@ -1,14 +1,23 @@
 import { causalBatch } from '../../coord/step-builder.js';
-import { greedy, type Batch, type Engine, type Sampling, type Stage } from '../../engine/engine.js';
+import {
+  greedy,
+  type Batch,
+  type Engine,
+  type KvType,
+  type Sampling,
+  type Stage,
+} from '../../engine/engine.js';
 import { splitLayers } from '../../coord/plan.js';
 import type { TensorSource } from '../../model/tensor-source.js';
+import { testCalibrationText } from './calibration.js';
 
-/** Loads a model as several stages in this process. */
+/** Loads a model as several stages in this process, ready to compute. */
 export async function loadStages(
   engine: Engine,
   source: TensorSource,
   layers: readonly number[],
   cells = 512,
+  kvType: KvType = 'f16',
 ): Promise<Stage[]> {
   const candidates = layers.map((_, i) => ({
     name: `stage ${i}`,
@@ -20,8 +29,20 @@ export async function loadStages(
   const shards = splitLayers(total, candidates, layers);
   const stages: Stage[] = [];
   for (const shard of shards)
-    stages.push(await engine.load({ source, shard, cells, kvType: 'f16', maxBatchTokens: 512 }));
+    stages.push(await engine.load({ source, shard, cells, kvType, maxBatchTokens: 512 }));
+  if (stages.some(({ kvType }) => kvType === 'int8')) await calibrate(stages, source, cells);
   return stages;
+}
+
+async function calibrate(
+  stages: readonly Stage[],
+  source: TensorSource,
+  cells: number,
+): Promise<void> {
+  const text = testCalibrationText(source).subarray(0, cells);
+  const range = { start: 0, length: cells };
+  const batch = causalBatch(text, 0, text.length, range, new Int32Array(0), greedy);
+  await forwardThrough(stages, { ...batch, calibratesKv: true });
 }
 
 /** Passes a batch through all stages; `relay` stands for the links. */

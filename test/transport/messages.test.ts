@@ -61,9 +61,9 @@ const samples: Messages = {
   tensorData: { name: 'a', offset: 2 ** 40 + 4096 },
   stored: { bytes: 2 ** 35 },
   loadProgress: { loadedBytes: 0, totalBytes: 2 ** 41 },
-  ready: { weights: 2 ** 36, kv: 1, compute: 0 },
+  ready: { weights: 2 ** 36, kv: 1, compute: 0, kvType: 'f16' },
   failed: { code: 'load', message: 'cannot' },
-  step: stepMessage(stepOf(3), true),
+  step: stepMessage({ ...stepOf(3), calibratesKv: true }, true),
   credit: { steps: 1, receipt: 9 },
   result: { id: 2 ** 32 - 1, tokens: toBytes(Int32Array.of(0, -1, 2 ** 31 - 1)) },
   stepFailed: { id: 0, message: 'no' },
@@ -144,7 +144,7 @@ function without<Kind extends MessageKind>(kind: Kind, field: string): Messages[
 
 describe('steps', () => {
   test.each([1, 2, 512])('of %i tokens arrive as they were sent', (count) => {
-    const step = stepOf(count);
+    const step = { ...stepOf(count), calibratesKv: count === 2 };
     const message = decodeMessage(encodeMessage('step', stepMessage(step, true)));
     expect(message.kind).toBe('step');
     const { sampling, ...arrays } = readStep(message.body as Messages['step']);

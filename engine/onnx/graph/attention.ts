@@ -1,7 +1,10 @@
 import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
 import { elementType } from '../bindings.js';
+import type { KvStorage } from '../kv-type.js';
 import type { Graph } from './graph.js';
-import { microsoft } from './model-proto.js';
+import { cacheKinds, cacheNames, type CacheKind } from './kv-names.js';
+import { addFittingScales } from './kv-scales.js';
+import { microsoft, type TensorInfoProto } from './model-proto.js';
 import { stepInput } from './step-input.js';
 
 /**
@@ -12,13 +15,10 @@ import { stepInput } from './step-input.js';
  */
 export type AttentionKind = 'plain' | 'invariant' | 'masked';
 
-/** What is kept of every layer. */
-export const cacheKinds = ['keys', 'values'] as const;
-export type CacheKind = (typeof cacheKinds)[number];
-
-/** Names of a layer's keys and values; the same memory is bound to past and present. */
-export function cacheNames(layer: number, kind: CacheKind) {
-  return { past: `past ${kind} ${layer}`, present: `present ${kind} ${layer}` };
+/** How a graph attends. */
+export interface AttentionForm {
+  readonly kind: AttentionKind;
+  readonly storage: KvStorage;
 }
 
 /** Names of queries, keys and values: f32 [1, n, heads · headSize] each. */
@@ -27,6 +27,12 @@ export interface Rows {
   readonly keys: string;
   readonly values: string;
 }
+
+const int8Attributes = {
+  k_quant_type: 'PER_CHANNEL',
+  v_quant_type: 'PER_CHANNEL',
+  kv_cache_bit_width: 8,
+} as const;
 
 /** Makes a score vanish. Finite, so that a token that sees nothing does not become NaN. */
 export const hides = -3e38;
@@ -55,24 +61,31 @@ export function addInvariantInputs(graph: Graph, sizes: Hyperparameters): void {
 export class Attention {
   constructor(
     private readonly sizes: Hyperparameters,
-    private readonly kind: AttentionKind,
+    private readonly form: AttentionForm,
     private readonly layer: number,
   ) {}
 
   /** @returns f32 [1, n, heads · headSize] */
   addTo(graph: Graph, rows: Rows): string {
-    const { sizes, layer } = this;
-    const type = elementType.f32;
-    const shape = [1, sizes.kvHeads, 'capacity', sizes.headSize];
-    const cache = cacheKinds.map((kind) => {
-      const { past, present } = cacheNames(layer, kind);
-      graph.input(past, type, shape);
-      graph.output(present, type, shape);
-      return { name: present, type, shape };
-    });
-    const attended = { name: graph.newName(), type, shape: [1, 'n', sizes.heads * sizes.headSize] };
-    const outputs = [attended, ...cache];
-    if (this.kind === 'invariant')
+    const { sizes, form } = this;
+    const attended = {
+      name: graph.newName(),
+      type: elementType.f32,
+      shape: [1, 'n', sizes.heads * sizes.headSize],
+    };
+    const outputs = [attended, ...this.#addCache(graph)];
+    const mask = form.kind === 'masked' ? stepInput.mask : undefined;
+    if (form.storage === 'int8')
+      graph.choose(
+        stepInput.calibrates,
+        outputs,
+        (branch) => this.#calibrate(branch, rows),
+        (branch) => [
+          ...this.#attend(branch, rows, sizes.heads, mask),
+          ...this.#names('pastScales').map((scales) => branch.node('Identity', [scales])),
+        ],
+      );
+    else if (form.kind === 'invariant')
       graph.choose(
         stepInput.isAlone,
         outputs,
@@ -80,11 +93,65 @@ export class Attention {
         (branch) => this.#attend(branch, rows, sizes.heads),
       );
     else {
-      const mask = this.kind === 'masked' ? stepInput.mask : undefined;
       const names = outputs.map(({ name }) => name);
       this.#attend(graph, rows, sizes.heads, mask, names);
     }
     return attended.name;
+  }
+
+  /** Names of one thing of keys and values. */
+  #names(what: keyof ReturnType<typeof cacheNames>): string[] {
+    return cacheKinds.map((kind) => cacheNames(this.layer, kind)[what]);
+  }
+
+  /** Adds inputs and outputs. @returns the outputs: keys, values, and their scales where they have any */
+  #addCache(graph: Graph): TensorInfoProto[] {
+    const { kvHeads, headSize } = this.sizes;
+    const isInt8 = this.form.storage === 'int8';
+    const add = (
+      past: readonly string[],
+      present: readonly string[],
+      info: Omit<TensorInfoProto, 'name'>,
+    ) => {
+      for (const name of past) graph.input(name, info.type, info.shape);
+      for (const name of present) graph.output(name, info.type, info.shape);
+      return present.map((name) => ({ name, ...info }));
+    };
+    const cells = {
+      type: elementType[isInt8 ? 'i8' : 'f32'],
+      shape: [1, kvHeads, 'capacity', headSize],
+    };
+    const scales = { type: elementType.f32, shape: [kvHeads * headSize] };
+    return [
+      ...add(this.#names('past'), this.#names('present'), cells),
+      ...(isInt8 ? add(this.#names('pastScales'), this.#names('presentScales'), scales) : []),
+    ];
+  }
+
+  /** Attends to the step's own tokens alone, as they are, leaves the cells, and finds scales. */
+  #calibrate(graph: Graph, { queries, keys, values }: Rows): string[] {
+    const attended = graph.newName();
+    graph.nodeWithOutputs(
+      'GroupQueryAttention',
+      [queries, keys, values, '', '', stepInput.lastCell, stepInput.cells],
+      [attended, graph.newName(), graph.newName()],
+      { num_heads: this.sizes.heads, kv_num_heads: this.sizes.kvHeads },
+      microsoft,
+    );
+    const rows = { keys, values };
+    return [
+      attended,
+      ...this.#names('past').map((cells) => graph.node('Identity', [cells])),
+      ...cacheKinds.map((kind) =>
+        addFittingScales(
+          graph,
+          this.sizes,
+          kind,
+          rows[kind],
+          cacheNames(this.layer, kind).pastScales,
+        ),
+      ),
+    ];
   }
 
   /**
@@ -139,17 +206,20 @@ export class Attention {
     mask?: string,
     outputs = [graph.newName(), graph.newName(), graph.newName()],
   ): string[] {
-    const past = cacheKinds.map((kind) => cacheNames(this.layer, kind).past);
-    // Rotation is done already, so there are no tables and positions between the lengths and the mask.
-    const masks = mask === undefined ? [] : ['', '', '', mask];
+    const { kind, storage } = this.form;
+    const inputs = [queries, keys, values, ...this.#names('past')];
+    // Rotation is done already, so there are no tables and positions; nor are there sinks behind the mask.
+    inputs.push(stepInput.lastCell, stepInput.cells, '', '', '', mask ?? '', '');
+    if (storage === 'int8') inputs.push(...this.#names('pastScales'));
     graph.nodeWithOutputs(
       'GroupQueryAttention',
-      [queries, keys, values, ...past, stepInput.lastCell, stepInput.cells, ...masks],
+      inputs,
       outputs,
       {
         num_heads: heads,
         kv_num_heads: this.sizes.kvHeads,
-        ...(this.kind === 'masked' ? { causal: 0 } : {}),
+        ...(kind === 'masked' ? { causal: 0 } : {}),
+        ...(storage === 'int8' ? int8Attributes : {}),
       },
       microsoft,
     );

@@ -33,6 +33,7 @@ message AttributeProto {
   string name = 1;
   float f = 2;
   int64 i = 3;
+  bytes s = 4;
   GraphProto g = 6;
   repeated int64 ints = 8;
   int32 type = 20;
@@ -77,15 +78,15 @@ const irVersion = 10;
 const opsetVersion = 21;
 
 /** Values of AttributeProto.AttributeType, and of TensorProto.DataLocation. */
-const attributeType = { float: 1, int: 2, graph: 5, ints: 7 } as const;
+const attributeType = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const;
 const externalLocation = 1;
 
 /** Where ONNX Runtime's own ops live. */
 export const microsoft = 'com.microsoft';
 
-/** An attribute of a node: whole numbers, a fraction, or a graph within the graph. */
+/** An attribute of a node: whole numbers, a fraction, a word, or a graph within the graph. */
 export type Attribute =
-  number | readonly number[] | { readonly float: number } | { readonly graph: GraphInfo };
+  number | string | readonly number[] | { readonly float: number } | { readonly graph: GraphInfo };
 
 /** A dimension is a number, or a name where it differs from run to run. */
 export type Dimension = number | string;
@@ -166,6 +167,7 @@ function nodeProto({ op, domain, inputs, outputs, attributes }: NodeInfo, index:
 
 function attributeValue(value: Attribute) {
   if (typeof value === 'number') return { i: value, type: attributeType.int };
+  if (typeof value === 'string') return { s: Buffer.from(value), type: attributeType.string };
   if ('float' in value) return { f: value.float, type: attributeType.float };
   if ('graph' in value) return { g: graphProto(value.graph), type: attributeType.graph };
   return { ints: [...value], type: attributeType.ints };

@@ -3,7 +3,7 @@ import type { Hyperparameters } from '../../../model/architectures/hyperparamete
 import { elementType } from '../bindings.js';
 import { blockSize, type Matrix } from '../weights/layout.js';
 import type { ShardWeights } from '../weights/shard-weights.js';
-import { Attention, type AttentionKind } from './attention.js';
+import { Attention, type AttentionForm } from './attention.js';
 import type { Graph } from './graph.js';
 import { microsoft } from './model-proto.js';
 import { stepInput } from './step-input.js';
@@ -26,7 +26,7 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
     private readonly graph: Graph,
     private readonly sizes: Hyperparameters,
     private readonly weights: ShardWeights,
-    private readonly kind: AttentionKind,
+    private readonly form: AttentionForm,
   ) {}
 
   rmsNorm(x: Value, weight: string): Value {
@@ -82,7 +82,7 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   }
 
   attention(layer: number, q: Value, k: Value, v: Value): Value {
-    const attention = new Attention(this.sizes, this.kind, layer);
+    const attention = new Attention(this.sizes, this.form, layer);
     const rows = { queries: q.name, keys: k.name, values: v.name };
     return { name: attention.addTo(this.graph, rows), heads: 1 };
   }

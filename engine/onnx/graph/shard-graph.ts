@@ -4,7 +4,7 @@ import { outputNormTensor, type Shard } from '../../../model/shard.js';
 import { elementType } from '../bindings.js';
 import type { ShardWeights } from '../weights/shard-weights.js';
 import { Graph } from './graph.js';
-import { addInvariantInputs, type AttentionKind } from './attention.js';
+import { addInvariantInputs, type AttentionForm } from './attention.js';
 import { OnnxGraphBuilder, type Value } from './onnx-graph-builder.js';
 import { stepInput } from './step-input.js';
 
@@ -32,11 +32,11 @@ export interface ShardParts {
  * A shard as an ONNX model: layers, and where it has the head the norm, the head's matrix and the choice of the
  * likeliest token as well. One model serves batches of all sizes; what is not asked of it is not copied out.
  */
-export function buildShardModel(parts: ShardParts, kind: AttentionKind): Uint8Array {
+export function buildShardModel(parts: ShardParts, form: AttentionForm): Uint8Array {
   const { architecture, sizes, shard, weights } = parts;
   const graph = new Graph();
-  addInputs(graph, sizes, kind);
-  const builder = new OnnxGraphBuilder(graph, sizes, weights, kind);
+  addInputs(graph, sizes, form);
+  const builder = new OnnxGraphBuilder(graph, sizes, weights, form);
   let hidden = firstHidden(graph, builder, shard);
   for (let layer = shard.firstLayer; layer < shard.endLayer; layer++)
     hidden = architecture.layer(builder, sizes, layer, hidden);
@@ -60,8 +60,8 @@ function firstHidden(graph: Graph, builder: OnnxGraphBuilder, shard: Shard): Val
   return builder.add(hidden, { name: zeros, heads: 1 });
 }
 
-function addInputs(graph: Graph, sizes: Hyperparameters, kind: AttentionKind): void {
-  const { f32, i32, i64 } = elementType;
+function addInputs(graph: Graph, sizes: Hyperparameters, { kind, storage }: AttentionForm): void {
+  const { bool, f32, i32, i64 } = elementType;
   const rotated = sizes.rope.dimensions / 2;
   graph.input(stepInput.hidden, f32, [1, 'n', sizes.hiddenSize]);
   graph.input(stepInput.cosines, f32, ['n', rotated]);
@@ -70,6 +70,7 @@ function addInputs(graph: Graph, sizes: Hyperparameters, kind: AttentionKind): v
   graph.input(stepInput.lastCell, i32, [1]);
   graph.input(stepInput.cells, i32, []);
   if (kind === 'masked') graph.input(stepInput.mask, f32, [1, 1, 'n', 'cells']);
+  if (storage === 'int8') graph.input(stepInput.calibrates, bool, [1]);
   if (kind === 'invariant') addInvariantInputs(graph, sizes);
 }
 

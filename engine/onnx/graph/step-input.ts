@@ -19,6 +19,8 @@ export const stepInput = {
   nextCells: 'next cells',
   /** i64 [8]: then, how many columns are before those that hide these cells, as Pad takes them. */
   maskPadding: 'mask padding',
+  /** For graphs that keep whole numbers, bool [1]: whether scales are to fit the step. */
+  calibrates: 'calibrates',
   /** i64 [outputs] */
   outputRows: 'output rows',
 } as const;

@@ -22,7 +22,10 @@ function logitsOf(stage: Stage, of: number[], first: number, range: Range): Prom
 }
 type Range = Parameters<typeof causalBatch>[3];
 
-describe('the cells of a stage', () => {
+describe.each([
+  { kvType: 'f16', bound: 5e-3 },
+  { kvType: 'q8_0', bound: 2e-2 },
+] as const)('the cells of a stage, KV $kvType', ({ kvType, bound }) => {
   let source: TensorSource;
   let onnx: Stage;
   let ggml: Stage;
@@ -31,7 +34,7 @@ describe('the cells of a stage', () => {
     // With f32 weights results do not depend on how many tokens are quantized together.
     source = exactSource(await openGguf(repositoryPath('models/demo.gguf')));
     [onnx, ggml] = [
-      (await loadStages(openTestEngine('onnx'), source, [16]))[0] as Stage,
+      (await loadStages(openTestEngine('onnx'), source, [16], 512, kvType))[0] as Stage,
       (await loadStages(openTestEngine('ggml'), source, [16]))[0] as Stage,
     ];
   });
@@ -128,7 +131,7 @@ describe('the cells of a stage', () => {
         ...[128, 149, 150, 151, 151, 152],
       ),
     });
-    expect(await compare(batch)).toBeLessThan(5e-3);
+    expect(await compare(batch)).toBeLessThan(bound);
     const plain = batchAfterText({ tokens: batch.tokens });
     const differs = relativeError(await onnx.logits(batch, none), await onnx.logits(plain, none));
     expect(differs).toBeGreaterThan(0.01);
@@ -146,6 +149,6 @@ describe('the cells of a stage', () => {
         ...[130, 149, 170, 171],
       ),
     });
-    expect(await compare(batch)).toBeLessThan(5e-3);
+    expect(await compare(batch)).toBeLessThan(bound);
   });
 });

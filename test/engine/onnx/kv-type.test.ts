@@ -1,27 +1,66 @@
 import { expect, test } from 'vitest';
-import { kvTypes } from '../../../engine/engine.js';
-import { storedKvType } from '../../../engine/onnx/kv-type.js';
+import { causalBatch } from '../../../coord/step-builder.js';
+import { greedy, kvTypes, type Stage } from '../../../engine/engine.js';
+import { providerNamed } from '../../../engine/onnx/providers.js';
+import { storageFor } from '../../../engine/onnx/kv-type.js';
 import { openTestEngine } from '../../support/engines.js';
 import { tinyModel } from '../../support/tiny-model.js';
 
 const shard = { firstLayer: 0, endLayer: 3, embedding: true, head: true };
+const none = new Float32Array(0);
 
-test.each(kvTypes)('a stage keeps %s as it says, or is refused', async (kvType) => {
-  const engine = openTestEngine('onnx');
+function load(kvType: (typeof kvTypes)[number], engine: 'ggml' | 'onnx' = 'onnx'): Promise<Stage> {
   const source = tinyModel('f32');
-  const loading = engine.load({ source, shard, cells: 64, kvType, maxBatchTokens: 8 });
-  if (kvType !== 'f16') {
-    const refusal = `onnx keeps keys and values as f32, not as ${kvType}: leave --kv-type out, or use --engine ggml`;
-    await expect(loading).rejects.toThrow(refusal);
-    return;
-  }
-  const stage = await loading;
-  expect(storedKvType(engine.device.name, kvType)).toBe('f32');
+  return openTestEngine(engine).load({ source, shard, cells: 64, kvType, maxBatchTokens: 8 });
+}
+
+test('for f16 a stage keeps f32', async () => {
+  const stage = await load('f16');
+  expect(stage.kvType).toBe('f32');
   // 2 kinds, 3 layers, 64 cells and one behind them, of 2 heads with 32 features.
   expect(stage.memory.kv).toBe(2 * 3 * 65 * 2 * 32 * 4);
   stage.dispose();
 });
 
-test.each(kvTypes)('ggml keeps %s as it is', (kvType) => {
-  expect(storedKvType(openTestEngine('ggml').device.name, kvType)).toBe(kvType);
+test('for q8_0 a stage keeps 8 bits', async () => {
+  const stage = await load('q8_0');
+  expect(stage.kvType).toBe('int8');
+  expect(stage.memory.kv).toBe(2 * 3 * 64 * 2 * 32);
+  stage.dispose();
+});
+
+test('q4_0 is refused', async () => {
+  await expect(load('q4_0')).rejects.toThrow(
+    'onnx keeps keys and values as f32 or in 8 bits, not as q4_0: use --kv-type q8_0, or --engine ggml',
+  );
+});
+
+test('providers with memory of their own refuse 8 bits', () => {
+  expect(storageFor('f16', providerNamed('webgpu'))).toBe('f32');
+  expect(() => storageFor('q8_0', providerNamed('webgpu'))).toThrow(
+    'webgpu keeps keys and values as f32, not as q8_0: leave --kv-type out, or use --provider cpu',
+  );
+});
+
+test.each(kvTypes)('ggml keeps %s as it is', async (kvType) => {
+  const stage = await load(kvType, 'ggml');
+  expect(stage.kvType).toBe(kvType);
+  stage.dispose();
+});
+
+test('8 bits need a step that calibrates them, and that begins a text', async () => {
+  const stage = await load('q8_0');
+  const text = [5, 6, 7, 8];
+  const range = { start: 8, length: 32 };
+  const batch = causalBatch(text, 0, 4, range, Int32Array.of(3), greedy);
+  await expect(stage.forward(batch, none, none)).rejects.toThrow(
+    'keys and values of 8 bits need a step that calibrates them first',
+  );
+  const later = causalBatch(text, 1, 3, range, Int32Array.of(2), greedy);
+  await expect(stage.forward({ ...later, calibratesKv: true }, none, none)).rejects.toThrow(
+    'must be the beginning of a text',
+  );
+  await stage.forward({ ...batch, calibratesKv: true }, none, none);
+  expect(await stage.forward(batch, none, none)).toHaveLength(1);
+  stage.dispose();
 });

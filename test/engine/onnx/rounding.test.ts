@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { causalBatch } from '../../../coord/step-builder.js';
-import { greedy, type Stage } from '../../../engine/engine.js';
+import { greedy, type KvType, type Stage } from '../../../engine/engine.js';
 import { openGguf } from '../../../model/gguf/reader.js';
+import type { SyntheticShape } from '../../../model/synthetic.js';
 import { openTestEngine } from '../../support/engines.js';
 import { goldenCases, repositoryPath } from '../../support/golden.js';
 import { loadStages } from '../../support/local-stages.js';
@@ -49,11 +50,16 @@ async function differing(
   return found;
 }
 
-test.each(['demo.gguf', 'demo-q4_0.gguf'])(
-  '%s: a token gets the same bits whatever it is computed with',
-  async (model) => {
+test.each([
+  ['demo.gguf', 'f16'],
+  ['demo-q4_0.gguf', 'f16'],
+  ['demo.gguf', 'q8_0'],
+  ['demo-q4_0.gguf', 'q8_0'],
+] as const)(
+  '%s, KV %s: a token gets the same bits whatever it is computed with',
+  async (model, kvType) => {
     const source = await openGguf(repositoryPath(`models/${model}`));
-    const [stage] = await loadStages(openTestEngine('onnx'), source, [16]);
+    const [stage] = await loadStages(openTestEngine('onnx'), source, [16], 512, kvType);
     if (!stage) throw new Error('no stage');
     // Rounding changes the last bits, which 8-bit activations amplify to some hundredths of a logit.
     expect(await differing(stage, text, [2, 3, 8, 32, 96])).toEqual([]);
@@ -67,17 +73,21 @@ test.each([
   ['three heads share keys', { heads: 6, kvHeads: 2 }],
   ['four heads share keys', { heads: 4, kvHeads: 1 }],
 ])('%s: the bits are the same', async (_, shape) => {
+  for (const kvType of ['f16', 'q8_0'] as const) await checkBits(shape, kvType);
+});
+
+async function checkBits(shape: Partial<SyntheticShape>, kvType: KvType): Promise<void> {
   const layers = 3;
   const source = tinyModel('q8_0', {}, { ...shape, layers });
   // Exactly as many cells as there are tokens, so that the last one has none behind it.
-  const [stage] = await loadStages(openTestEngine('onnx'), source, [layers], 37 + 48);
+  const [stage] = await loadStages(openTestEngine('onnx'), source, [layers], 37 + 48, kvType);
   if (!stage) throw new Error('no stage');
   const tokens = Array.from({ length: 48 }, (_, i) => (i * 53 + 7) % 300);
   const [last] = (await logitsInSteps(stage, tokens, 48)).slice(-1);
   expect(last?.some((value) => !Number.isFinite(value))).toBe(false);
   expect(await differing(stage, tokens, [2, 3, 16, 48])).toEqual([]);
   stage.dispose();
-});
+}
 
 test('a token that is alone leaves the cells behind its own as they are', async () => {
   const source = tinyModel('q4_0', {}, { heads: 4, kvHeads: 1 });
