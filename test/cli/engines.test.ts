@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { DoctorReport } from '../../cli/doctor.js';
 import { workerArguments } from '../../cli/spawn.js';
 import { RunningCommand, runCommand } from '../support/cli.js';
@@ -77,6 +77,23 @@ describe('what does not go together is refused', () => {
     expect(code).toBe(0);
     expect(stdout).toContain('draft');
   });
+});
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+test.runIf(process.platform === 'linux')('a machine without a GPU says so', async () => {
+  vi.stubEnv('VK_DRIVER_FILES', '/nonexistent');
+  const { stdout } = await runCommand(['doctor', '--json']);
+  const { providers } = JSON.parse(stdout) as DoctorReport;
+  const problem = providers.find(({ name }) => name === 'webgpu')?.problem;
+  expect(problem).toMatch(
+    /^(cannot use WebGPU: \S.*adapter|ONNX Runtime for .* is built without it)/,
+  );
+  const { code, stderr } = await runCommand([...run, ...onnx, '--provider', 'webgpu']);
+  expect(code).toBe(1);
+  expect(stderr).toBe(`daisychain: --provider webgpu: ${problem}: use --provider cpu\n`);
 });
 
 test('doctor says which providers there are, and what keeps the others away', async () => {

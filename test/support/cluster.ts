@@ -8,6 +8,7 @@ import { Coordinator } from '../../coord/coordinator.js';
 import type { CoordinatorOptions } from '../../coord/coordinator-options.js';
 import type { Conversation, GenerationSummary } from '../../coord/conversation.js';
 import { greedy, type EngineName, type Sampling } from '../../engine/engine.js';
+import type { ProviderName } from '../../engine/onnx/providers.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { testCalibrationText } from './calibration.js';
 import { openTestEngine } from './engines.js';
@@ -27,6 +28,7 @@ export interface TestClusterOptions extends Partial<Omit<CoordinatorOptions, 'en
   readonly engine?: EngineName;
   /** Default: the coordinator's. */
   readonly workerEngine?: EngineName;
+  readonly workerProvider?: ProviderName;
   readonly model?: string;
   readonly layers: readonly number[];
   /** Whether workers read the model file themselves; otherwise they are sent their shards. */
@@ -45,6 +47,7 @@ export async function openTestCluster(options: TestClusterOptions): Promise<Test
     cacheDir: cacheDirectory,
     engine: workerEngine,
     ...(workerEngine === 'onnx' ? { requantize: true } : {}),
+    ...(options.workerProvider ? { provider: options.workerProvider } : {}),
     ...(workersHoldModel ? { model: file } : {}),
   };
   const shared = passingSecret();

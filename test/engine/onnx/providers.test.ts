@@ -7,8 +7,14 @@ import { openOnnxEngine } from '../../../engine/onnx/onnx-engine.js';
 import { probeProviders } from '../../../engine/onnx/probe.js';
 import { openGguf } from '../../../model/gguf/reader.js';
 import { packedWeightsFolder } from '../../support/engines.js';
-import { clearTokens, goldenCases, repositoryPath } from '../../support/golden.js';
-import { generate, loadStages } from '../../support/local-stages.js';
+import {
+  clearMargin,
+  clearTokens,
+  goldenCases,
+  goldenModels,
+  repositoryPath,
+} from '../../support/golden.js';
+import { choices, generate, loadStages } from '../../support/local-stages.js';
 import { relativeError } from '../../support/relative-error.js';
 import { tinyModel } from '../../support/tiny-model.js';
 
@@ -56,6 +62,30 @@ describe.each(usable)('the demo model on %s', (provider) => {
       // Devices round differently, so a choice that was close may turn; what follows it is another text.
       if (first >= 0) expect(golden.margins[first]).toBeLessThan(0.2);
     }
+    for (const stage of stages) stage.dispose();
+    await source.close();
+  });
+
+  // Devices round differently, so that few close choices may turn.
+  test.each(goldenModels)('$model chooses as llama.cpp does', async ({ model, golden }) => {
+    const cacheDirectory = packedWeightsFolder();
+    const engine = openOnnxEngine({ provider, cacheDirectory, threads: 1, requantize: true });
+    const source = await openGguf(repositoryPath(`models/${model}`));
+    const stages = await loadStages(engine, source, [16]);
+    let clear = 0;
+    const turned: number[] = [];
+    for (const { promptTokens, tokens, margins } of goldenCases(golden)) {
+      const chosen = await choices(stages, [...promptTokens, ...tokens]);
+      tokens.forEach((token, i) => {
+        const margin = margins[i] as number;
+        if (margin < clearMargin) return;
+        clear++;
+        if (chosen[promptTokens.length - 1 + i] !== token) turned.push(margin);
+      });
+    }
+    expect(clear).toBeGreaterThan(400);
+    expect(turned.filter((margin) => margin >= 0.2)).toEqual([]);
+    expect(turned.length / clear).toBeLessThanOrEqual(0.005);
     for (const stage of stages) stage.dispose();
     await source.close();
   });
