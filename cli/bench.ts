@@ -4,6 +4,7 @@ import type { Coordinator } from '../coord/coordinator.js';
 import path from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { benchmark, randomTokens, type BenchmarkOptions } from '../bench/benchmark.js';
+import { promptTokens } from '../model/prompt-tokens.js';
 import { writeGguf } from '../model/gguf/writer.js';
 import { formatBenchReport, type BenchPlan, type BenchReport } from './bench-report.js';
 import { UsageError } from './errors.js';
@@ -15,7 +16,7 @@ import { openCluster, type Cluster } from './open-cluster.js';
 import { openLocal, type Local } from './open-local.js';
 import { openModel } from './open-model.js';
 import { addSettings, clusterSettings, settingsFrom } from './options.js';
-import { promptText, promptTokens } from './prompt.js';
+import { promptText } from './prompt.js';
 import type { Settings } from './settings.js';
 
 const examples = `

@@ -1,12 +1,14 @@
 import type { Logger } from 'pino';
+import { randomTokens } from '../bench/benchmark.js';
+import { calibrationText } from '../coord/calibration-text.js';
 import { Coordinator } from '../coord/coordinator.js';
 import type { WorkerAddress } from '../coord/remote-worker.js';
-import { calibrationText } from './calibration-text.js';
 import { channelFrom } from './channel.js';
 import { clusterSecret, passingSecret, type SharedSecret } from './cluster-secret.js';
 import { Closers } from './closers.js';
 import { cacheDirectory } from './directories.js';
 import { openSpeculation } from './drafts.js';
+import { loadTokenizer } from './load-tokenizer.js';
 import type { Local } from './open-local.js';
 import { LoadProgress } from './progress.js';
 import type { Settings } from './settings.js';
@@ -64,7 +66,7 @@ export async function openCluster(
       context,
       conversations,
       kvType: settings.kvType ?? 'f16',
-      calibrationText: () => calibrationText(local),
+      calibrationText: () => readable(local),
       codec: codec.length === 1 ? (codec[0] ?? defaultCodec) : codec,
       chunkTokens: settings.chunk ?? defaultChunk,
       channel: channelFrom(settings),
@@ -86,6 +88,13 @@ export async function openCluster(
     await closers.close();
     throw error;
   }
+}
+
+/** Something for the model to read. */
+function readable({ settings, source, sizes }: Local): Int32Array {
+  if (settings.synthetic) return randomTokens(256, sizes.vocabulary);
+  using tokenizer = loadTokenizer(settings);
+  return calibrationText(source, tokenizer);
 }
 
 /** Workers that we start get a secret of their own; those that run already share the cluster's. */

@@ -4,7 +4,6 @@ import { text as readAll } from 'node:stream/consumers';
 import { z } from 'zod';
 import { ChatTemplate, type ChatMessage } from '../model/chat-template.js';
 import type { TensorSource } from '../model/tensor-source.js';
-import type { Tokenizer } from '../model/tokenizer.js';
 import { UsageError } from './errors.js';
 
 /** What to answer: plain text for the model as it is, or messages for its chat template. */
@@ -44,15 +43,6 @@ export async function readPrompt(flags: PromptFlags, system?: string): Promise<P
 export function promptText(prompt: Prompt, source: TensorSource): string {
   if ('raw' in prompt) return prompt.raw;
   return new ChatTemplate(source).render([...prompt.messages], { addGenerationPrompt: true });
-}
-
-/** Token ids of a whole text, special tokens parsed; begins as the model wants, but only once. */
-export function promptTokens(
-  text: string,
-  tokenizer: Pick<Tokenizer, 'encode' | 'bosToken'>,
-): Int32Array {
-  const begins = tokenizer.bosToken !== '' && text.startsWith(tokenizer.bosToken);
-  return tokenizer.encode(text, { parseSpecial: true, addSpecial: !begins });
 }
 
 function readMessages(file: string): ChatMessage[] {

@@ -54,7 +54,7 @@ export const settings = {
   kvType: type.oneOf(
     {
       flag: '--kv-type <type>',
-      help: 'how keys and values are kept (default: f16; --engine onnx keeps f32)',
+      help: 'how keys and values are kept (default: f16, for which --engine onnx keeps f32)',
     },
     kvTypes,
   ),

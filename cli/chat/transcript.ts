@@ -1,6 +1,6 @@
 import type { ChatMessage, ChatTemplate } from '../../model/chat-template.js';
 import type { Tokenizer } from '../../model/tokenizer.js';
-import { promptTokens } from '../prompt.js';
+import { promptTokens } from '../../model/prompt-tokens.js';
 
 /** A user's message on its way to an answer. */
 export interface Turn {

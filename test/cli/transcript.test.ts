@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { Transcript } from '../../cli/chat/transcript.js';
-import { promptTokens } from '../../cli/prompt.js';
+import { promptTokens } from '../../model/prompt-tokens.js';
 import { ChatTemplate } from '../../model/chat-template.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { Tokenizer } from '../../model/tokenizer.js';

@@ -1,14 +1,14 @@
-import { calibrationText } from '../../cli/calibration-text.js';
+import { randomTokens } from '../../bench/benchmark.js';
+import { calibrationText } from '../../coord/calibration-text.js';
 import { architectureOf } from '../../model/architectures/registry.js';
 import type { TensorSource } from '../../model/tensor-source.js';
+import { Tokenizer } from '../../model/tokenizer.js';
 import { repositoryPath } from './golden.js';
 
-/** What the command calibrates a model with: the demo model, or one without a tokenizer. */
+/** What a command calibrates a model with: the demo model, or one without a tokenizer. */
 export function testCalibrationText(source: TensorSource): Int32Array {
-  const sizes = architectureOf(source).hyperparameters(source);
-  const canRead = source.metadata.has('tokenizer.ggml.tokens');
-  const settings = canRead
-    ? { model: repositoryPath('models/demo.gguf') }
-    : { synthetic: 'qwen3-0.6b' as const };
-  return calibrationText({ settings, source, sizes });
+  const { vocabulary } = architectureOf(source).hyperparameters(source);
+  if (!source.metadata.has('tokenizer.ggml.tokens')) return randomTokens(256, vocabulary);
+  using tokenizer = Tokenizer.load(repositoryPath('models/demo.gguf'));
+  return calibrationText(source, tokenizer);
 }

@@ -1,12 +1,8 @@
-import { randomTokens } from '../bench/benchmark.js';
+import { ChatTemplate } from '../model/chat-template.js';
 import { ModelError } from '../model/errors.js';
+import { promptTokens } from '../model/prompt-tokens.js';
 import type { TensorSource } from '../model/tensor-source.js';
-import { loadTokenizer } from './load-tokenizer.js';
-import type { Local } from './open-local.js';
-import { promptText, promptTokens, type Prompt } from './prompt.js';
-
-/** Tokens for models that cannot read. */
-const randomCount = 256;
+import type { Tokenizer } from '../model/tokenizer.js';
 
 /** Some of everything that people give a model to read. */
 const text = `Could you explain how a rainbow comes about? Keep it short, please.
@@ -26,23 +22,15 @@ Il était une fois une petite maison au bord de la mer. Der Schlüssel liegt unt
 
 "Well," she said, and closed the book, "that was not the ending I had hoped for!" Nobody answered. Outside, the rain had stopped.`;
 
-/** Token ids of a text as the model is used to read them, in its chat format where it has one. @throws ModelError */
-export function calibrationText({
-  settings,
-  source,
-  sizes,
-}: Pick<Local, 'settings' | 'source' | 'sizes'>): Int32Array {
-  if (settings.synthetic) return randomTokens(randomCount, sizes.vocabulary);
-  using tokenizer = loadTokenizer(settings);
-  return promptTokens(
-    formatted({ messages: [{ role: 'user', content: text }] }, source),
-    tokenizer,
-  );
+/** Token ids of a text to calibrate a model with: as it is used to read, in its chat format where it has one. */
+export function calibrationText(source: TensorSource, tokenizer: Tokenizer): Int32Array {
+  return promptTokens(formatted(source), tokenizer);
 }
 
-function formatted(prompt: Prompt, source: TensorSource): string {
+function formatted(source: TensorSource): string {
   try {
-    return promptText(prompt, source);
+    const messages = [{ role: 'user', content: text }] as const;
+    return new ChatTemplate(source).render(messages, { addGenerationPrompt: true });
   } catch (error) {
     if (error instanceof ModelError) return text;
     throw error;

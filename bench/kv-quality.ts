@@ -1,0 +1,93 @@
+import fs from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { calibrationText } from '../coord/calibration-text.js';
+import { causalBatch } from '../coord/step-builder.js';
+import { greedy, kvTypes, type Engine, type KvType, type Stage } from '../engine/engine.js';
+import { openGgmlEngine } from '../engine/ggml/ggml-engine.js';
+import { openOnnxEngine } from '../engine/onnx/onnx-engine.js';
+import { architectureOf } from '../model/architectures/registry.js';
+import { openGguf } from '../model/gguf/reader.js';
+import type { TensorSource } from '../model/tensor-source.js';
+import { Tokenizer } from '../model/tokenizer.js';
+import { describeDivergence, divergenceOf, goldenTexts, type Divergence } from './divergence.js';
+
+/** What a type of keys and values does to a model's output, against the engine's default. */
+export interface KvQuality extends Divergence {
+  readonly engine: string;
+  readonly stored: string;
+}
+
+const cells = 1024;
+
+/**
+ * Measures the types that each engine keeps keys and values in, on the demo model over its golden texts.
+ * @param folder of the repository
+ */
+export async function measureKvQuality(folder: URL): Promise<KvQuality[]> {
+  const model = fileURLToPath(new URL('models/demo.gguf', folder));
+  const source = await openGguf(model);
+  const texts = await goldenTexts(folder);
+  const cacheDirectory = await fs.mkdtemp(path.join(os.tmpdir(), 'daisychain-'));
+  const engines = [
+    { engine: openGgmlEngine({ device: 'cpu', threads: 1 }), types: kvTypes },
+    {
+      engine: openOnnxEngine({ provider: 'cpu', threads: 1, cacheDirectory }),
+      types: kvTypes.slice(0, 2),
+    },
+  ];
+  const results: KvQuality[] = [];
+  try {
+    for (const { engine, types } of engines) {
+      let exact: Float32Array[] | undefined;
+      for (const kvType of types) {
+        const stage = await load(engine, source, model, kvType);
+        const logits: Float32Array[] = [];
+        for (const { text } of texts) logits.push(await logitsOf(stage, text));
+        exact ??= logits;
+        const divergence = divergenceOf(texts, exact, logits);
+        results.push({ engine: engine.name, stored: stage.kvType, ...divergence });
+        stage.dispose();
+      }
+    }
+    return results;
+  } finally {
+    await source.close();
+    await fs.rm(cacheDirectory, { recursive: true });
+  }
+}
+
+async function load(
+  engine: Engine,
+  source: TensorSource,
+  model: string,
+  kvType: KvType,
+): Promise<Stage> {
+  const sizes = architectureOf(source).hyperparameters(source);
+  const shard = { firstLayer: 0, endLayer: sizes.layers, embedding: true, head: true };
+  const stage = await engine.load({ source, shard, cells, kvType, maxBatchTokens: cells });
+  if (stage.kvType !== 'int8') return stage;
+  using tokenizer = Tokenizer.load(model);
+  const batch = batchOf(calibrationText(source, tokenizer), []);
+  const nothing = new Float32Array(0);
+  await stage.forward({ ...batch, calibratesKv: true }, nothing, nothing);
+  return stage;
+}
+
+/** Logits after every token of a text. */
+function logitsOf(stage: Stage, text: readonly number[]): Promise<Float32Array> {
+  const rows = text.map((_, i) => i);
+  return stage.logits(batchOf(text, rows), new Float32Array(0));
+}
+
+function batchOf(text: ArrayLike<number>, outputs: readonly number[]) {
+  const range = { start: 0, length: cells };
+  return causalBatch(text, 0, text.length, range, Int32Array.from(outputs), greedy);
+}
+
+if (process.argv[1]?.endsWith('/kv-quality.js')) {
+  const results = await measureKvQuality(new URL('../../', import.meta.url));
+  for (const { engine, stored, ...divergence } of results)
+    console.log(`${engine.padEnd(5)} ${stored.padEnd(5)} ${describeDivergence(divergence)}`);
+}
