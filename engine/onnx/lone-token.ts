@@ -2,7 +2,7 @@ import type { Binding } from './binding.js';
 import { stepInput } from './graph/step-input.js';
 import { fixed } from './memory.js';
 
-/** The inputs of graphs in which a token that is alone is computed as several rows (`graph/attention.ts`). */
+/** The inputs of graphs in which a token that is alone is computed as several rows (`graph/lone-token-attention.ts`). */
 export class LoneToken {
   readonly #isAlone = fixed.bool(1);
   readonly #nextCells: BigInt64Array;

@@ -1,6 +1,6 @@
 import type { Batch } from '../engine.js';
 import { Binding } from './binding.js';
-import { hides } from './graph/attention.js';
+import { hides } from './graph/attention-node.js';
 import { cacheKinds } from './graph/kv-names.js';
 import { stepInput } from './graph/step-input.js';
 import type { KvCache } from './kv-cache.js';

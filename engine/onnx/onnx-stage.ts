@@ -13,7 +13,7 @@ import { sampleBatch } from '../sampling/sample-batch.js';
 import type { Turns } from '../turns.js';
 import { causalStart } from './causal-range.js';
 import { CausalSteps } from './causal-steps.js';
-import { rowsOfLoneToken } from './graph/attention.js';
+import { rowsOfLoneToken } from './graph/lone-token-attention.js';
 import { buildShardModel, type ShardParts } from './graph/shard-graph.js';
 import { KvCache } from './kv-cache.js';
 import { DeviceKvMemory, HostKvMemory, type KvMemory } from './kv-memory.js';

@@ -83,8 +83,8 @@ test('auto measures the pipeline, and tries drafts', async () => {
     const { tokens } = await complete(conversation, golden.promptTokens, expected.length);
     expect(tokens).toEqual(expected);
   }
-  const stats = coordinator.speculation?.stats;
-  expect(stats?.drafted).toBeGreaterThan(50);
+  // Where drafts do not pay, as on a busy machine, it still guesses now and then, to learn whether they would.
+  expect(coordinator.speculation?.stats.drafted).toBeGreaterThan(0);
   await drafts.close();
 });
 

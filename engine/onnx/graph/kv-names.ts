@@ -14,3 +14,8 @@ export function cacheNames(layer: number, kind: CacheKind) {
     presentScales: `present scales of ${kind} ${layer}`,
   };
 }
+
+/** One name of a layer's keys, and the same of its values. */
+export function namesOf(layer: number, what: keyof ReturnType<typeof cacheNames>): string[] {
+  return cacheKinds.map((kind) => cacheNames(layer, kind)[what]);
+}

@@ -4,7 +4,8 @@ import { outputNormTensor, type Shard } from '../../../model/shard.js';
 import { elementType } from '../bindings.js';
 import type { ShardWeights } from '../weights/shard-weights.js';
 import { Graph } from './graph.js';
-import { addInvariantInputs, type AttentionForm } from './attention.js';
+import type { AttentionForm } from './attention.js';
+import { addLoneTokenInputs } from './lone-token-attention.js';
 import { OnnxGraphBuilder, type Value } from './onnx-graph-builder.js';
 import { stepInput } from './step-input.js';
 
@@ -71,7 +72,7 @@ function addInputs(graph: Graph, sizes: Hyperparameters, { kind, storage }: Atte
   graph.input(stepInput.cells, i32, []);
   if (kind === 'masked') graph.input(stepInput.mask, f32, [1, 1, 'n', 'cells']);
   if (storage === 'int8') graph.input(stepInput.calibrates, bool, [1]);
-  if (kind === 'invariant') addInvariantInputs(graph, sizes);
+  if (kind === 'invariant') addLoneTokenInputs(graph, sizes);
 }
 
 function addHead(

@@ -1,0 +1,64 @@
+import type { Graph } from './graph.js';
+import { namesOf } from './kv-names.js';
+import { microsoft } from './model-proto.js';
+import { stepInput } from './step-input.js';
+
+/** Names of queries, keys and values: f32 [1, n, heads · headSize] each. */
+export interface Rows {
+  readonly queries: string;
+  readonly keys: string;
+  readonly values: string;
+}
+
+/** How rows attend, and to what. */
+export interface AttentionOptions {
+  /** Heads of queries in a row. */
+  readonly heads: number;
+  readonly kvHeads: number;
+  /** The layer whose cells are seen and written; without one, rows see each other and those before them alone. */
+  readonly layer?: number;
+  /** Whether cells are int8, with scales. */
+  readonly isInt8?: boolean;
+  /** f32 [1, 1, n, cells] that is added to scores. */
+  readonly mask?: string;
+  /** Whether rows see later ones, where no mask hides them. */
+  readonly seesAhead?: boolean;
+}
+
+/** Makes a score vanish. Finite, so that a token that sees nothing does not become NaN. */
+export const hides = -3e38;
+
+/**
+ * Adds one node of attention.
+ * @returns `outputs`: what was attended to, and present keys and values
+ */
+export function addAttentionNode(
+  graph: Graph,
+  { queries, keys, values }: Rows,
+  { heads, kvHeads, layer, isInt8, mask, seesAhead }: AttentionOptions,
+  outputs: readonly string[] = [graph.newName(), graph.newName(), graph.newName()],
+): readonly string[] {
+  const past = layer === undefined ? ['', ''] : namesOf(layer, 'past');
+  const scales = layer === undefined || !isInt8 ? [] : namesOf(layer, 'pastScales');
+  // Rotation is done already, so there are no tables and positions; nor are there sinks behind the mask.
+  const lengths = [stepInput.lastCell, stepInput.cells, '', '', ''];
+  graph.nodeWithOutputs(
+    'GroupQueryAttention',
+    [queries, keys, values, ...past, ...lengths, mask ?? '', '', ...scales],
+    outputs,
+    {
+      num_heads: heads,
+      kv_num_heads: kvHeads,
+      ...(seesAhead ? { causal: 0 } : {}),
+      ...(scales.length > 0 ? int8Attributes : {}),
+    },
+    microsoft,
+  );
+  return outputs;
+}
+
+const int8Attributes = {
+  k_quant_type: 'PER_CHANNEL',
+  v_quant_type: 'PER_CHANNEL',
+  kv_cache_bit_width: 8,
+} as const;
