@@ -189,6 +189,7 @@ export class Coordinator implements AsyncDisposable {
       source: this.options.source,
       shard,
       cells: this.#cellMap.cells,
+      conversations: this.#cellMap.conversations,
       kvType: this.options.kvType,
       maxBatchTokens: this.options.chunkTokens,
     };
@@ -196,7 +197,7 @@ export class Coordinator implements AsyncDisposable {
 
   async #load(): Promise<void> {
     const { source, onProgress } = this.options;
-    const messages = new LoadMessages(this.options, this.workers, this.shards, this.#cellMap.cells);
+    const messages = new LoadMessages(this.options, this.workers, this.shards, this.#cellMap);
     const loads = this.workers.map(async (worker, i) => {
       const progress = (loadedBytes: number, totalBytes: number) =>
         onProgress?.({ stage: worker.name, loadedBytes, totalBytes });

@@ -1,6 +1,7 @@
 import { tensorsOfShard, type Shard } from '../model/shard.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import type { Messages } from '../transport/messages.js';
+import type { CellMap } from './cells.js';
 import { channelOf, codecOf, type CoordinatorOptions } from './coordinator-options.js';
 import type { RemoteWorker } from './remote-worker.js';
 import { TensorHashes } from './tensor-hashes.js';
@@ -11,13 +12,13 @@ export class LoadMessages {
 
   /**
    * @param shards of all stages, the coordinator's first
-   * @param cells of the KV cache
+   * @param cellMap of the KV caches
    */
   constructor(
     private readonly options: CoordinatorOptions,
     private readonly workers: readonly RemoteWorker[],
     private readonly shards: readonly Shard[],
-    private readonly cells: number,
+    private readonly cellMap: CellMap,
   ) {
     this.#hashes = new TensorHashes(options.source, options.cacheDirectory);
   }
@@ -33,7 +34,8 @@ export class LoadMessages {
       shard,
       modelFingerprint: source.fingerprint,
       ...(await this.#contents(worker, shard)),
-      cells: this.cells,
+      cells: this.cellMap.cells,
+      conversations: this.cellMap.conversations,
       kvType,
       maxBatchTokens: chunkTokens,
       codecIn: codecOf(this.options, index),

@@ -79,6 +79,8 @@ export interface StageOptions {
   readonly shard: Shard;
   /** Number of KV cells. */
   readonly cells: number;
+  /** Conversations that share them in equal parts, one after the other; default 1. */
+  readonly conversations?: number;
   /** An engine may keep keys and values in what is as good and takes as little memory; otherwise it refuses. */
   readonly kvType: KvType;
   /** Most tokens in one batch. */

@@ -41,6 +41,7 @@ export interface Messages {
     metadata: string;
     tensors: { name: string; type: number; shape: number[]; bytes: number; sha256: string }[];
     cells: number;
+    conversations: number;
     kvType: string;
     maxBatchTokens: number;
     codecIn: string;

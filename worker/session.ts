@@ -120,11 +120,16 @@ export class Session {
         throw new WorkerError(
           'holds another model file than the coordinator: start it with the same file, or without --model to receive its shard',
         );
+      if (load.conversations < 1 || load.cells % load.conversations !== 0)
+        throw new WorkerError(
+          `${load.cells} cells cannot be shared by ${load.conversations} conversations`,
+        );
       logger.info(`loading layers ${load.shard.firstLayer} to ${load.shard.endLayer - 1}`);
       const stage = await engine.load({
         source,
         shard: load.shard,
         cells: load.cells,
+        conversations: load.conversations,
         kvType: kvTypes.find((type) => type === load.kvType) ?? 'f16',
         maxBatchTokens: load.maxBatchTokens,
         onProgress: this.#progressReporter(),

@@ -4,12 +4,15 @@ import { elementType, type Pointer } from './bindings.js';
 import type { Binding } from './binding.js';
 import { cacheKinds, cacheNames } from './graph/kv-names.js';
 import { layersOf, outOfKvMemory, type KvCache } from './kv-cache.js';
+import { storageBytes } from './kv-type.js';
 import type { Session } from './session.js';
 
 /** Where keys and values are kept. */
 export interface KvMemory extends Disposable {
   readonly bytes: number;
-  /** Binds the keys and values of all layers, beginning with cell `start`. @throws EngineError when memory is short */
+  /** Whether cells from the first to the last can be bound. */
+  holds(first: number, last: number): boolean;
+  /** Binds the keys and values of all layers, beginning with cell `start`. */
   bind(binding: Binding, start: number): void;
 }
 
@@ -19,6 +22,10 @@ export class HostKvMemory implements KvMemory {
 
   get bytes(): number {
     return this.cache.bytes;
+  }
+
+  holds(): boolean {
+    return true;
   }
 
   bind(binding: Binding, start: number): void {
@@ -38,75 +45,77 @@ export class HostKvMemory implements KvMemory {
   }
 }
 
+/** Keys or values of a layer, and what graphs call them. */
+interface DeviceTensor {
+  readonly past: string;
+  readonly present: string;
+  readonly value: Pointer;
+}
+
 /**
- * Keys and values in a provider's own memory, which can only be bound from its beginning: every range of cells that
- * begins elsewhere has tensors of its own.
+ * Keys and values in a provider's own memory, which can only be bound from its beginning: every conversation's cells are
+ * tensors of their own.
  */
 export class DeviceKvMemory implements KvMemory {
+  readonly bytes: number;
   readonly #allocator: Pointer;
   readonly #info: Pointer;
-  readonly #ranges = new Map<number, ReadonlyMap<string, Pointer>>();
+  readonly #cellsEach: number;
+  /** By the first of their cells. */
+  readonly #ranges = new Map<number, DeviceTensor[]>();
 
+  /** @throws EngineError when memory is short */
   constructor(
     private readonly session: Session,
     memoryName: string,
-    private readonly sizes: Pick<Hyperparameters, 'kvHeads' | 'headSize'>,
-    private readonly shard: Shard,
-    private readonly cells: number,
+    sizes: Pick<Hyperparameters, 'kvHeads' | 'headSize'>,
+    shard: Shard,
+    cells: number,
+    conversations: number,
   ) {
     const { runtime } = session;
     this.#info = runtime.newMemoryInfo(memoryName);
     this.#allocator = runtime.newAllocator(session.pointer, this.#info);
-  }
-
-  get bytes(): number {
-    const { sizes, cells } = this;
-    const starts = [...this.#ranges.keys()];
-    const allocated = starts.reduce((sum, start) => sum + (cells - start), 0);
-    return 2 * this.#layers.length * sizes.kvHeads * sizes.headSize * 4 * allocated;
-  }
-
-  bind(binding: Binding, start: number): void {
-    let range = this.#ranges.get(start);
-    if (!range) this.#ranges.set(start, (range = this.#allocate(start)));
-    for (const layer of this.#layers)
-      for (const kind of cacheKinds) {
-        const { past, present } = cacheNames(layer, kind);
-        binding.sharedValue(past, present, range.get(past) as Pointer);
-      }
-  }
-
-  [Symbol.dispose](): void {
-    for (const range of this.#ranges.values()) this.#release(range);
-    this.#ranges.clear();
-    this.session.runtime.releaseAllocator(this.#allocator);
-    this.session.runtime.releaseMemoryInfo(this.#info);
-  }
-
-  get #layers(): readonly number[] {
-    return layersOf(this.shard);
-  }
-
-  #allocate(start: number): ReadonlyMap<string, Pointer> {
-    const { session, sizes, cells } = this;
-    const { runtime } = session;
-    const shape = [1, sizes.kvHeads, cells - start, sizes.headSize];
-    const range = new Map<string, Pointer>();
+    this.#cellsEach = Math.floor(cells / conversations);
+    const shape = [1, sizes.kvHeads, this.#cellsEach, sizes.headSize];
+    const layers = layersOf(shard);
+    const numbers = shape.reduce((product, size) => product * size);
+    this.bytes = conversations * cacheKinds.length * layers.length * numbers * storageBytes.f32;
     try {
-      for (const layer of this.#layers)
-        for (const kind of cacheKinds)
-          range.set(
-            cacheNames(layer, kind).past,
-            runtime.newDeviceValue(this.#allocator, shape, elementType.f32),
-          );
-      return range;
+      for (let i = 0; i < conversations; i++) this.#allocate(i * this.#cellsEach, layers, shape);
     } catch (error) {
-      this.#release(range);
+      this[Symbol.dispose]();
       throw outOfKvMemory((error as Error).message);
     }
   }
 
-  #release(range: ReadonlyMap<string, Pointer>): void {
-    for (const value of range.values()) this.session.runtime.releaseValue(value);
+  holds(first: number, last: number): boolean {
+    return this.#ranges.has(first) && last < first + this.#cellsEach;
+  }
+
+  bind(binding: Binding, start: number): void {
+    for (const { past, present, value } of this.#ranges.get(start) ?? [])
+      binding.sharedValue(past, present, value);
+  }
+
+  [Symbol.dispose](): void {
+    const { runtime } = this.session;
+    for (const range of this.#ranges.values())
+      for (const { value } of range) runtime.releaseValue(value);
+    this.#ranges.clear();
+    runtime.releaseAllocator(this.#allocator);
+    runtime.releaseMemoryInfo(this.#info);
+  }
+
+  #allocate(start: number, layers: readonly number[], shape: readonly number[]): void {
+    const range: DeviceTensor[] = [];
+    // Known before it is complete, so that what there is is released should the rest fail.
+    this.#ranges.set(start, range);
+    for (const layer of layers)
+      for (const kind of cacheKinds) {
+        const { past, present } = cacheNames(layer, kind);
+        const value = this.session.runtime.newDeviceValue(this.#allocator, shape, elementType.f32);
+        range.push({ past, present, value });
+      }
   }
 }

@@ -53,7 +53,7 @@ export class OnnxStage implements Stage {
 
   /** Loads weights and allocates all memory. @throws ModelError, EngineError */
   static async load(context: OnnxContext, options: StageOptions): Promise<OnnxStage> {
-    const { source, shard, cells, maxBatchTokens, onProgress } = options;
+    const { source, shard, cells, conversations = 1, maxBatchTokens, onProgress } = options;
     const architecture = architectureOf(source);
     const sizes = architecture.hyperparameters(source);
     const storage = storageFor(options.kvType, context.provider);
@@ -69,8 +69,12 @@ export class OnnxStage implements Stage {
     const lone = needsRows ? new LoneToken(rowsOfLoneToken(sizes)) : undefined;
     const model = buildShardModel(parts, { kind: lone ? 'invariant' : 'plain', storage });
     const session = await Session.open(context, model, weights.folder);
+    const { memoryName } = session.provider;
     try {
-      const kv = kvMemory(session, parts, cells + (lone?.extraCells ?? 0), storage);
+      const kv =
+        memoryName === undefined
+          ? new HostKvMemory(new KvCache(sizes, shard, cells + (lone?.extraCells ?? 0), storage))
+          : new DeviceKvMemory(session, memoryName, sizes, shard, cells, conversations);
       const causal = new CausalSteps(session, steps, kv, lone);
       return new OnnxStage(context, parts, limits, causal, steps, kv, storage);
     } catch (error) {
@@ -139,7 +143,7 @@ export class OnnxStage implements Stage {
     const into = rowsOf(this.steps.hidden, batch, this.hiddenSize);
     if (shard.embedding) weights.embedding.lookUp(batch.tokens, into);
     else into.set(rowsOf(hidden, batch, this.hiddenSize));
-    const start = causalStart(batch);
+    const start = this.#plainStart(batch);
     const steps = start === undefined ? await this.#maskedSteps() : this.causal;
     await this.context.turns.take(async () => {
       this.#running = steps.session;
@@ -163,6 +167,13 @@ export class OnnxStage implements Stage {
       throw new EngineError('keys and values of 8 bits need a step that calibrates them first');
   }
 
+  /** The first cell that a batch sees, if it is plain text whose cells can be bound. */
+  #plainStart(batch: Batch): number | undefined {
+    const start = causalStart(batch);
+    if (start === undefined) return undefined;
+    return this.kv.holds(start, batch.cells.at(-1) as number) ? start : undefined;
+  }
+
   #maskedSteps(): Promise<MaskedSteps> {
     return (this.#masked ??= this.#openMasked());
   }
@@ -172,21 +183,10 @@ export class OnnxStage implements Stage {
     const { context, parts, kv, kvType } = this;
     if (!(kv instanceof HostKvMemory))
       throw new EngineError(
-        `${context.provider.name} computes plain text only: use --provider cpu`,
+        `${context.provider.name} computes plain text only, each conversation in its own cells: use --provider cpu`,
       );
     const model = buildShardModel(parts, { kind: 'masked', storage: kvType });
     const session = await Session.open(context, model, parts.weights.folder);
     return new MaskedSteps(session, this.steps, kv.cache);
   }
-}
-
-function kvMemory(
-  session: Session,
-  { sizes, shard }: ShardParts,
-  cells: number,
-  storage: KvStorage,
-): KvMemory {
-  const { memoryName } = session.provider;
-  if (memoryName === undefined) return new HostKvMemory(new KvCache(sizes, shard, cells, storage));
-  return new DeviceKvMemory(session, memoryName, sizes, shard, cells);
 }

@@ -42,6 +42,7 @@ const samples: Messages = {
       { name: 'output_norm.weight', type: 0, shape: [64], bytes: 256, sha256: '' },
     ],
     cells: 4096,
+    conversations: 2,
     kvType: 'q8_0',
     maxBatchTokens: 512,
     codecIn: 'f16',

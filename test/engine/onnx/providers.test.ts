@@ -103,6 +103,7 @@ describe.each(usable)('a stage on %s', (provider) => {
       source: tinyModel('q4_0'),
       shard,
       cells: 128,
+      conversations: 2,
       kvType: 'f16',
       maxBatchTokens: 8,
     });
@@ -123,14 +124,22 @@ describe.each(usable)('a stage on %s', (provider) => {
         const logits = await stage.logits(batchOf(start, first, count), none);
         if (first === 4) expect(relativeError(logits, whole)).toBeLessThan(0.03);
       }
-    expect(stage.memory.kv).toBeGreaterThan(0);
+    // 2 kinds, 3 layers, 128 cells, of 2 heads with 32 features; the CPU has one more for a token that is alone.
+    const cells = provider === 'cpu' ? 129 : 128;
+    expect(stage.memory.kv).toBe(2 * 3 * cells * 2 * 32 * 4);
   });
 
   test('refuses a tree of drafts, or computes it', async () => {
     const tree = { ...batchOf(0, 0, 2), visible: Int32Array.of(0, 1, 1, 2) };
     const result = stage.logits(tree, none);
     if (provider === 'cpu') expect((await result).length).toBe(300);
-    else await expect(result).rejects.toThrow(/plain text only: use --provider cpu/);
+    else await expect(result).rejects.toThrow(/plain text only, .*: use --provider cpu/);
+  });
+
+  test('refuses text that begins in the middle of a conversation, or computes it', async () => {
+    const result = stage.logits(batchOf(5, 0, 2), none);
+    if (provider === 'cpu') expect((await result).length).toBe(300);
+    else await expect(result).rejects.toThrow(/each conversation in its own cells/);
   });
 });
 
