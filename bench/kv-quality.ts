@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { calibrationText } from '../coord/calibration-text.js';
+import { calibrationSteps } from '../coord/kv-calibration.js';
 import { causalBatch } from '../coord/step-builder.js';
 import { greedy, kvTypes, type Engine, type KvType, type Stage } from '../engine/engine.js';
 import { openGgmlEngine } from '../engine/ggml/ggml-engine.js';
@@ -19,7 +20,8 @@ export interface KvQuality extends Divergence {
   readonly stored: string;
 }
 
-const cells = 1024;
+const cells = 512;
+const range = { start: 0, length: cells };
 
 /**
  * Measures the types that each engine keeps keys and values in, on the demo model over its golden texts.
@@ -69,21 +71,16 @@ async function load(
   const stage = await engine.load({ source, shard, cells, kvType, maxBatchTokens: cells });
   if (stage.kvType !== 'int8') return stage;
   using tokenizer = Tokenizer.load(model);
-  const batch = batchOf(calibrationText(source, tokenizer), []);
   const nothing = new Float32Array(0);
-  await stage.forward({ ...batch, calibratesKv: true }, nothing, nothing);
+  for (const step of calibrationSteps(calibrationText(source, tokenizer), range, cells))
+    await stage.forward(step, nothing, nothing);
   return stage;
 }
 
 /** Logits after every token of a text. */
 function logitsOf(stage: Stage, text: readonly number[]): Promise<Float32Array> {
-  const rows = text.map((_, i) => i);
-  return stage.logits(batchOf(text, rows), new Float32Array(0));
-}
-
-function batchOf(text: ArrayLike<number>, outputs: readonly number[]) {
-  const range = { start: 0, length: cells };
-  return causalBatch(text, 0, text.length, range, Int32Array.from(outputs), greedy);
+  const rows = Int32Array.from(text, (_, i) => i);
+  return stage.logits(causalBatch(text, 0, text.length, range, rows, greedy), new Float32Array(0));
 }
 
 if (process.argv[1]?.endsWith('/kv-quality.js')) {

@@ -76,6 +76,7 @@ export async function openCluster(
       ...(shared ? { secret: shared.secret } : {}),
       logger,
       onProgress: (event) => progress.update(event),
+      onCalibration: (tokens, total) => progress.calibrated(tokens, total),
     });
     closers.add(() => coordinator.close());
     return {

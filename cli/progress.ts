@@ -7,10 +7,11 @@ export interface LoadEvent {
   readonly totalBytes: number;
 }
 
-/** Bars of what each stage has loaded, on stderr, if that is a terminal. */
+/** Bars of what each stage has loaded, and of calibration after it, on stderr, if that is a terminal. */
 export class LoadProgress implements Disposable {
   readonly #bars = new Map<string, SingleBar>();
   readonly #display: cliProgress.MultiBar | undefined;
+  #calibration: SingleBar | undefined;
 
   constructor(stream: NodeJS.WriteStream = process.stderr) {
     if (!stream.isTTY) return;
@@ -40,6 +41,14 @@ export class LoadProgress implements Disposable {
     }
     bar.setTotal(totalBytes);
     bar.update(loadedBytes);
+  }
+
+  /** Shows how much of a text has calibrated keys and values. */
+  calibrated(tokens: number, totalTokens: number): void {
+    const format = 'calibrating KV        {bar} {value}/{total} tokens';
+    const formatValue = (value: number) => `${value}`;
+    this.#calibration ??= this.#display?.create(totalTokens, 0, {}, { format, formatValue });
+    this.#calibration?.update(tokens);
   }
 
   [Symbol.dispose](): void {

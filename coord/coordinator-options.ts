@@ -32,6 +32,7 @@ export interface CoordinatorOptions extends ConnectOptions {
   readonly logger: Logger;
   /** `stage` is `coordinator` or a worker's address. */
   readonly onProgress?: (event: { stage: string; loadedBytes: number; totalBytes: number }) => void;
+  readonly onCalibration?: (tokens: number, totalTokens: number) => void;
 }
 
 /** The codec of a link. @param link counted from the coordinator's own */

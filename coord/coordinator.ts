@@ -9,7 +9,7 @@ import { StepCostEstimate } from './chunk-size.js';
 import { Conversation } from './conversation.js';
 import { checkCodecs, type CoordinatorOptions } from './coordinator-options.js';
 import { CoordinatorError } from './errors.js';
-import { calibrateKv } from './kv-calibration.js';
+import { calibrationSteps } from './kv-calibration.js';
 import { LoadMessages } from './load-messages.js';
 import { OwnStage } from './own-stage.js';
 import { Pipeline } from './pipeline.js';
@@ -215,8 +215,17 @@ export class Coordinator implements AsyncDisposable {
 
   async #calibrateKv(): Promise<void> {
     if (!this.#kvTypes.has('int8')) return;
-    const { calibrationText, chunkTokens } = this.options;
-    await calibrateKv(this.#pipeline, calibrationText(), this.#cellMap.firstRange, chunkTokens);
+    const { calibrationText, chunkTokens, onCalibration } = this.options;
+    const text = calibrationText();
+    const steps = calibrationSteps(text, this.#cellMap.firstRange, chunkTokens);
+    let done = 0;
+    onCalibration?.(done, text.length);
+    await Promise.all(
+      steps.map(async (step) => {
+        await this.#pipeline.submit(step).tokens;
+        onCalibration?.((done += step.tokens.length), text.length);
+      }),
+    );
   }
 
   async #prepareSpeculation(): Promise<void> {

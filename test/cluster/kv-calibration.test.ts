@@ -31,7 +31,7 @@ test('a chain keeps 8 bits in the ways of its engines', async () => {
   expect([...cluster.coordinator.kvTypes].sort()).toEqual(['int8', 'q8_0']);
 });
 
-test('a text longer than a step, and than a conversation, calibrates in pieces', async () => {
+test('a text longer than a step, and than a conversation, calibrates in smaller pieces', async () => {
   const source = await openGguf(repositoryPath('models/demo.gguf'));
   const text = testCalibrationText(source);
   await source.close();
@@ -40,7 +40,7 @@ test('a text longer than a step, and than a conversation, calibrates in pieces',
     engine: 'onnx',
     kvType: 'q8_0',
     layers: [5, 6, 5],
-    chunkTokens: 100,
+    chunkTokens: 50,
     context: 80,
     calibrationText: () => text,
   });

@@ -1,3 +1,4 @@
+import { calibrationSteps } from '../../coord/kv-calibration.js';
 import { causalBatch } from '../../coord/step-builder.js';
 import {
   greedy,
@@ -39,10 +40,9 @@ async function calibrate(
   source: TensorSource,
   cells: number,
 ): Promise<void> {
-  const text = testCalibrationText(source).subarray(0, cells);
   const range = { start: 0, length: cells };
-  const batch = causalBatch(text, 0, text.length, range, new Int32Array(0), greedy);
-  await forwardThrough(stages, { ...batch, calibratesKv: true });
+  for (const step of calibrationSteps(testCalibrationText(source), range, cells))
+    await forwardThrough(stages, step);
 }
 
 /** Passes a batch through all stages; `relay` stands for the links. */
