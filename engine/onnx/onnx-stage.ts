@@ -60,13 +60,15 @@ export class OnnxStage implements Stage {
     const headName = headMatrix(source.tensors);
     const limits = limitsOf(options, sizes.vocabulary);
     const { matrices, requantize } = context;
-    const weights = await ShardWeights.load(source, shard, matrices, requantize, onProgress);
+    const isCpu = context.provider.kind === 'cpu';
+    // Devices fuse products in ways of their own.
+    const how = { requantize, joins: isCpu };
+    const weights = await ShardWeights.load(source, shard, matrices, how, onProgress);
     const parts = { architecture, sizes, shard, weights, headName };
     const rope = new RopeTable(sizes, weights.optionalVector(ropeFactorsTensor));
     const steps = new StepMemory(sizes, shard, rope, maxBatchTokens, storage);
-    // Devices have kernels of their own, of which none is known to round like another; those of whole numbers all do.
-    const needsRows = context.provider.kind === 'cpu' && storage === 'f32';
-    const lone = needsRows ? new LoneToken(rowsOfLoneToken(sizes)) : undefined;
+    // Devices have kernels of their own, of which none is known to round like another; attention to int8 has only one.
+    const lone = isCpu && storage === 'f32' ? new LoneToken(rowsOfLoneToken(sizes)) : undefined;
     const model = buildShardModel(parts, { kind: lone ? 'invariant' : 'plain', storage });
     const session = await Session.open(context, model, weights.folder);
     const { memoryName } = session.provider;

@@ -22,6 +22,9 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   /** Sums of blocks of 32 features, by the tensor that they are of. */
   readonly #blockSums = new Map<string, string>();
 
+  /** Products of joined matrices' members, by input and member. */
+  readonly #parts = new Map<string, string>();
+
   constructor(
     private readonly graph: Graph,
     private readonly sizes: Hyperparameters,
@@ -56,8 +59,7 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   }
 
   linear(x: Value, name: string, options?: { bias: boolean }): Value {
-    const matrix = this.weights.matrix(`${name}.weight`);
-    const product = this.#multiply(this.nameOf(x), matrix);
+    const product = this.#product(this.nameOf(x), `${name}.weight`);
     if (!options?.bias) return { name: product, heads: 1 };
     return { name: this.graph.node('Add', [product, this.#vector(`${name}.bias`)]), heads: 1 };
   }
@@ -112,6 +114,21 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   #vector(name: string): string {
     const values = this.weights.vector(name);
     return this.graph.constant(name, elementType.f32, [values.length], values);
+  }
+
+  /** A joined matrix multiplies once; its members' products are parts of what comes of it. */
+  #product(x: string, name: string): string {
+    const { graph } = this;
+    const { matrix, members } = this.weights.factor(name);
+    if (members.length === 1) return this.#multiply(x, matrix);
+    const key = (member: string) => `${x} ${member}`;
+    if (!this.#parts.has(key(name))) {
+      const sizes = graph.list(members.map(({ shape }) => shape[1] ?? 1));
+      const outputs = members.map(() => graph.newName());
+      graph.nodeWithOutputs('Split', [this.#multiply(x, matrix), sizes], outputs, { axis: -1 });
+      members.forEach((member, i) => this.#parts.set(key(member.name), outputs[i] as string));
+    }
+    return this.#parts.get(key(name)) as string;
   }
 
   #multiply(x: string, matrix: Matrix): string {

@@ -3,6 +3,7 @@ import type { TensorInfo, TensorSource } from '../../../model/tensor-source.js';
 import { EngineError } from '../../engine.js';
 import { decoderOf } from './decode.js';
 import { EmbeddingTable } from './embedding-table.js';
+import { joinedSource, joinMatrices, leaveMatrices } from './joined-matrices.js';
 import { exactTypes, memoryBytesOf, type Matrix } from './layout.js';
 import type { MatrixCache } from './matrix-cache.js';
 
@@ -11,21 +12,20 @@ export class ShardWeights {
   private constructor(
     /** Where the matrices' files are. */
     readonly folder: string,
-    private readonly matrices: ReadonlyMap<string, Matrix>,
+    private readonly factors: ReadonlyMap<string, Factor>,
     private readonly vectors: ReadonlyMap<string, Float32Array>,
     private readonly table: EmbeddingTable | undefined,
   ) {}
 
   /**
    * Reads a shard's weights, and packs its matrices if that was not done before.
-   * @param requantize whether types that the engine cannot compute with exactly may become 8 bits
    * @throws ModelError when the source cannot be read, EngineError for a type that is refused or a full disk
    */
   static async load(
     source: TensorSource,
     shard: Shard,
     cache: MatrixCache,
-    requantize: boolean,
+    { requantize, joins }: WeightOptions,
     onProgress: (loadedBytes: number, totalBytes: number) => void = () => undefined,
   ): Promise<ShardWeights> {
     const { matrices, vectors, embedding } = sortTensors(source, shard);
@@ -35,14 +35,24 @@ export class ShardWeights {
     let loaded = 0;
     const onBytes = (bytes: number) => onProgress((loaded += bytes), total);
 
-    const packed = await cache.provide(source, matrices, onBytes);
+    const joined = joins ? joinMatrices(matrices) : leaveMatrices(matrices);
+    const packed = await cache.provide(
+      joinedSource(source, joined),
+      joined.map(({ tensor }) => tensor),
+      onBytes,
+    );
     const values = new Map<string, Float32Array>();
     for (const tensor of vectors) values.set(tensor.name, await readVector(source, tensor));
     const table = embedding && (await EmbeddingTable.load(source, embedding));
     onBytes(all.slice(matrices.length).reduce((sum, { bytes }) => sum + bytes, 0));
     return new ShardWeights(
       cache.folder,
-      new Map(packed.map((matrix) => [matrix.name, matrix])),
+      new Map(
+        joined.flatMap(({ members }, i) => {
+          const factor = { matrix: packed[i] as Matrix, members };
+          return members.map(({ name }) => [name, factor] as const);
+        }),
+      ),
       values,
       table,
     );
@@ -50,17 +60,15 @@ export class ShardWeights {
 
   /** Bytes in memory. */
   get bytes(): number {
-    const matrices = [...this.matrices.values()].reduce(
-      (sum, matrix) => sum + memoryBytesOf(matrix),
-      0,
-    );
+    const factors = new Set(this.factors.values());
+    const matrices = [...factors].reduce((sum, { matrix }) => sum + memoryBytesOf(matrix), 0);
     const vectors = [...this.vectors.values()].reduce((sum, values) => sum + values.byteLength, 0);
     return matrices + vectors + (this.table?.bytes ?? 0);
   }
 
   /** @throws EngineError when the model lacks a tensor that its family needs. */
-  matrix(name: string): Matrix {
-    return this.matrices.get(name) ?? lacks(name);
+  factor(name: string): Factor {
+    return this.factors.get(name) ?? lacks(name);
   }
 
   /** f32, whatever the model stores. @throws EngineError when the model lacks a tensor that its family needs. */
@@ -78,6 +86,20 @@ export class ShardWeights {
     if (!this.table) throw new EngineError('this shard has no embedding');
     return this.table;
   }
+}
+
+/** What a shard's weights are to be. */
+export interface WeightOptions {
+  /** Whether types that the engine cannot compute with exactly may become 8 bits. */
+  readonly requantize: boolean;
+  /** Whether matrices that multiply the same input become one. */
+  readonly joins: boolean;
+}
+
+/** A matrix to multiply with, and the model's matrices whose products its product consists of. */
+export interface Factor {
+  readonly matrix: Matrix;
+  readonly members: readonly TensorInfo[];
 }
 
 interface SortedTensors {
