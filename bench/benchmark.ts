@@ -238,7 +238,7 @@ function perStep(stats: StageStats): BenchmarkStage {
 }
 
 /** The middle value; of an even number of values the higher of the two. */
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
