@@ -2,16 +2,14 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { CellRange } from '../coord/cells.js';
-import { calibrationSteps } from '../coord/kv-calibration.js';
 import { causalBatch } from '../coord/step-builder.js';
-import { greedy, type Engine, type KvType, type Stage } from '../engine/engine.js';
+import { greedy, type Stage } from '../engine/engine.js';
 import { openGgmlEngine } from '../engine/ggml/ggml-engine.js';
 import { openOnnxEngine } from '../engine/onnx/onnx-engine.js';
 import { architectureOf } from '../model/architectures/registry.js';
 import { syntheticModel } from '../model/synthetic.js';
-import type { TensorSource } from '../model/tensor-source.js';
 import { median, randomTokens } from './benchmark.js';
+import { loadWholeModel } from './whole-model.js';
 
 /** What to compare the engines on. */
 export interface EngineComparison {
@@ -61,7 +59,8 @@ export async function compareEngines(comparison: EngineComparison): Promise<Engi
       openOnnxEngine({ provider: 'cpu', threads: 1, cacheDirectory }),
     ])
       for (const kvType of ['f16', 'q8_0'] as const) {
-        const stage = await loadStage(engine, source, text, kvType);
+        const options = { source, kvType, cells: text.length, maxBatchTokens: chunkTokens };
+        const stage = await loadWholeModel(engine, options, () => text);
         candidates.push({ engine: engine.name, stage, prefillMs: [], decodeMs: [] });
       }
     for (let round = 0; round < prefillRounds; round++)
@@ -82,36 +81,16 @@ export async function compareEngines(comparison: EngineComparison): Promise<Engi
   }
 }
 
-/** The whole model on one stage, with as many cells as the text has tokens. */
-async function loadStage(
-  engine: Engine,
-  source: TensorSource,
-  text: Int32Array,
-  kvType: KvType,
-): Promise<Stage> {
-  const { layers } = architectureOf(source).hyperparameters(source);
-  const shard = { firstLayer: 0, endLayer: layers, embedding: true, head: true };
-  const cells = text.length;
-  const stage = await engine.load({ source, shard, cells, kvType, maxBatchTokens: chunkTokens });
-  if (stage.kvType === 'int8')
-    for (const step of calibrationSteps(text, rangeOf(text), chunkTokens))
-      await stage.forward(step, nothing, nothing);
-  return stage;
-}
-
 /** Has a stage read a part of the text; it chooses what follows the last token. */
 async function read(stage: Stage, text: Int32Array, first: number, count: number): Promise<void> {
   const end = first + count;
   for (let at = first; at < end; at += chunkTokens) {
     const tokens = Math.min(chunkTokens, end - at);
     const outputs = at + tokens === end ? Int32Array.of(tokens - 1) : new Int32Array(0);
-    const batch = causalBatch(text, at, tokens, rangeOf(text), outputs, greedy);
+    const range = { start: 0, length: text.length };
+    const batch = causalBatch(text, at, tokens, range, outputs, greedy);
     await stage.forward(batch, nothing, nothing);
   }
-}
-
-function rangeOf(text: Int32Array): CellRange {
-  return { start: 0, length: text.length };
 }
 
 async function timed(action: () => Promise<unknown>): Promise<number> {
@@ -120,7 +99,7 @@ async function timed(action: () => Promise<unknown>): Promise<number> {
   return performance.now() - begin;
 }
 
-if (process.argv[1]?.endsWith('/engines.js')) {
+if (path.basename(process.argv[1] ?? '') === 'engines.js') {
   const { values } = parseArgs({
     options: {
       type: { type: 'string', default: 'q4_0' },

@@ -3,15 +3,13 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { calibrationText } from '../coord/calibration-text.js';
-import { calibrationSteps } from '../coord/kv-calibration.js';
 import { causalBatch } from '../coord/step-builder.js';
-import { greedy, kvTypes, type Engine, type KvType, type Stage } from '../engine/engine.js';
+import { greedy, kvTypes, type Stage } from '../engine/engine.js';
 import { openGgmlEngine } from '../engine/ggml/ggml-engine.js';
 import { openOnnxEngine } from '../engine/onnx/onnx-engine.js';
-import { architectureOf } from '../model/architectures/registry.js';
 import { openGguf } from '../model/gguf/reader.js';
-import type { TensorSource } from '../model/tensor-source.js';
 import { Tokenizer } from '../model/tokenizer.js';
+import { loadWholeModel } from './whole-model.js';
 import { describeDivergence, divergenceOf, goldenTexts, type Divergence } from './divergence.js';
 
 /** What a type of keys and values does to a model's output, against the engine's default. */
@@ -39,12 +37,17 @@ export async function measureKvQuality(folder: URL): Promise<KvQuality[]> {
       types: kvTypes.slice(0, 2),
     },
   ];
+  const readable = () => {
+    using tokenizer = Tokenizer.load(model);
+    return calibrationText(source, tokenizer);
+  };
   const results: KvQuality[] = [];
   try {
     for (const { engine, types } of engines) {
       let exact: Float32Array[] | undefined;
       for (const kvType of types) {
-        const stage = await load(engine, source, model, kvType);
+        const options = { source, kvType, cells, maxBatchTokens: cells };
+        const stage = await loadWholeModel(engine, options, readable);
         const logits: Float32Array[] = [];
         for (const { text } of texts) logits.push(await logitsOf(stage, text));
         exact ??= logits;
@@ -60,30 +63,13 @@ export async function measureKvQuality(folder: URL): Promise<KvQuality[]> {
   }
 }
 
-async function load(
-  engine: Engine,
-  source: TensorSource,
-  model: string,
-  kvType: KvType,
-): Promise<Stage> {
-  const sizes = architectureOf(source).hyperparameters(source);
-  const shard = { firstLayer: 0, endLayer: sizes.layers, embedding: true, head: true };
-  const stage = await engine.load({ source, shard, cells, kvType, maxBatchTokens: cells });
-  if (stage.kvType !== 'int8') return stage;
-  using tokenizer = Tokenizer.load(model);
-  const nothing = new Float32Array(0);
-  for (const step of calibrationSteps(calibrationText(source, tokenizer), range, cells))
-    await stage.forward(step, nothing, nothing);
-  return stage;
-}
-
 /** Logits after every token of a text. */
 function logitsOf(stage: Stage, text: readonly number[]): Promise<Float32Array> {
   const rows = Int32Array.from(text, (_, i) => i);
   return stage.logits(causalBatch(text, 0, text.length, range, rows, greedy), new Float32Array(0));
 }
 
-if (process.argv[1]?.endsWith('/kv-quality.js')) {
+if (path.basename(process.argv[1] ?? '') === 'kv-quality.js') {
   const results = await measureKvQuality(new URL('../../', import.meta.url));
   for (const { engine, stored, ...divergence } of results)
     console.log(`${engine.padEnd(5)} ${stored.padEnd(5)} ${describeDivergence(divergence)}`);

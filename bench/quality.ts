@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { causalBatch } from '../coord/step-builder.js';
 import { greedy, type Stage } from '../engine/engine.js';
@@ -78,7 +79,7 @@ async function logitsOver(
   throw new Error('the last stage has no head');
 }
 
-if (process.argv[1]?.endsWith('/quality.js')) {
+if (path.basename(process.argv[1] ?? '') === 'quality.js') {
   const results = await measureQuality(new URL('../../', import.meta.url));
   for (const { codec, links, ...divergence } of results)
     console.log(`${codec.padEnd(5)} ${links} links  ${describeDivergence(divergence)}`);

@@ -67,8 +67,9 @@ export interface Batch {
   /** Tokens before this batch that the repetition penalty may look at; empty when it is off. */
   readonly recentTokens: Int32Array;
   /**
-   * Stages that keep keys and values in steps of fixed size choose them so that this batch's fit; it computes with them
-   * as they are. Later ones of the kind add to it, and each must be a text that begins with its first token.
+   * Stages that keep keys and values as whole numbers choose scales for them that this batch's fit, and those of earlier
+   * batches of the kind. It must be the beginning of a text, and what it
+   * leaves in the cells is of no use.
    */
   readonly calibratesKv?: boolean;
 }

@@ -1,9 +1,7 @@
 import { EngineError, type KvType } from '../engine.js';
 import type { Provider } from './providers.js';
 
-/**
- * How keys and values are kept: as f32, or as whole numbers of steps that every channel of a layer has its own size of.
- */
+/** How keys and values are kept: as f32, or as whole numbers with a scale for every channel of a layer. */
 export type KvStorage = 'f32' | 'int8';
 
 /** Bytes of one number of a key or a value. */

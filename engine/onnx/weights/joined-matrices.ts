@@ -31,18 +31,22 @@ export function leaveMatrices(tensors: readonly TensorInfo[]): JoinedMatrices[] 
   return tensors.map((tensor) => ({ tensor, members: [tensor] }));
 }
 
+/** Where packing reads from. */
+export type MatrixSource = Pick<TensorSource, 'fingerprint' | 'read'>;
+
 /** The source of joined matrices. @param source of their members */
 export function joinedSource(
-  source: TensorSource,
+  source: MatrixSource,
   matrices: readonly JoinedMatrices[],
-): TensorSource {
-  const members = new Map(matrices.map(({ tensor, members }) => [tensor.name, members]));
+): MatrixSource {
+  const membersOf = new Map(matrices.map(({ tensor, members }) => [tensor.name, members]));
   return {
-    ...source,
-    close: () => source.close(),
+    fingerprint: source.fingerprint,
     async read(name, offset, into) {
+      const members = membersOf.get(name);
+      if (!members) return source.read(name, offset, into);
       let begin = 0;
-      for (const member of members.get(name) ?? []) {
+      for (const member of members) {
         const [from, to] = [
           Math.max(offset, begin),
           Math.min(offset + into.length, begin + member.bytes),

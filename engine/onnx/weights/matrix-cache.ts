@@ -2,9 +2,10 @@ import { createHash, randomUUID } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { Piscina } from 'piscina';
-import type { TensorInfo, TensorSource } from '../../../model/tensor-source.js';
+import type { TensorInfo } from '../../../model/tensor-source.js';
 import { EngineError } from '../../engine.js';
 import { decoderOf } from './decode.js';
+import type { MatrixSource } from './joined-matrices.js';
 import { layOut, type Matrix } from './layout.js';
 import type { PackTask } from './pack-task.js';
 
@@ -38,7 +39,7 @@ export class MatrixCache {
    * @throws ModelError when the model cannot be read, EngineError when the disk cannot be written
    */
   async provide(
-    source: TensorSource,
+    source: MatrixSource,
     tensors: readonly TensorInfo[],
     onBytes: OnBytes,
   ): Promise<Matrix[]> {
@@ -88,7 +89,7 @@ export class MatrixCache {
   /** Reads a matrix in the order of its rows and has them packed meanwhile; its file appears when it is complete. */
   async #pack(
     pool: Piscina<PackTask, void>,
-    source: TensorSource,
+    source: MatrixSource,
     tensor: TensorInfo,
     matrix: Matrix,
     onBytes: OnBytes,
@@ -139,7 +140,7 @@ export class MatrixCache {
   }
 }
 
-function fileNameOf({ fingerprint }: TensorSource, { name, type, shape }: TensorInfo): string {
+function fileNameOf({ fingerprint }: MatrixSource, { name, type, shape }: TensorInfo): string {
   return createHash('sha256')
     .update(JSON.stringify([layoutVersion, fingerprint, name, type.id, shape]))
     .digest('hex');
