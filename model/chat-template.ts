@@ -26,6 +26,7 @@ export class ChatTemplate {
     const text = metadataStringOr(metadata, 'tokenizer.chat_template', undefined);
     if (text === undefined)
       throw new ModelError(
+        'unsupported',
         'the model has no chat template: use --raw and write its format yourself',
       );
     this.#template = attempt(() => new Template(text));
@@ -60,6 +61,6 @@ function attempt<Result>(work: () => Result): Result {
     return work();
   } catch (error) {
     const [line] = (error as Error).message.split('\n');
-    throw new ModelError(`the model's chat template failed: ${line}`);
+    throw new ModelError('text', `the model's chat template failed: ${line}`, { cause: error });
   }
 }

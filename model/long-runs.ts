@@ -45,6 +45,7 @@ export function refuseLongRuns(text: string, splitter: string): void {
   for (const [run] of text.matchAll(runs))
     if (run.length > longestRun)
       throw new ModelError(
+        'text',
         `the text has ${run.length} characters without a break (${JSON.stringify(run.slice(0, 12))}…), this model's tokenizer takes ${longestRun}: break it up`,
       );
 }

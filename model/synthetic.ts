@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
+import { architectureOf } from './architectures/registry.js';
 import { ModelError } from './errors.js';
 import { tensorBytes, tensorTypeNamed, type TensorType } from './gguf/tensor-types.js';
+import { headTensorName } from './shard-tensors.js';
 import type { MetadataValue, TensorInfo, TensorSource } from './tensor-source.js';
 
 /** The sizes of a model with random weights. */
@@ -75,6 +77,7 @@ export function syntheticModel(shape: string | SyntheticShape, typeName: string)
   const sizes = typeof shape === 'string' ? shapeNamed(shape) : shape;
   if (!syntheticTypes.includes(typeName))
     throw new ModelError(
+      'unsupported',
       `no random weights of type "${typeName}": choose one of ${syntheticTypes.join(', ')}`,
     );
   return new SyntheticModel(sizes, tensorTypeNamed(typeName));
@@ -84,6 +87,7 @@ function shapeNamed(name: string): SyntheticShape {
   const shape = syntheticShapes[name];
   if (!shape)
     throw new ModelError(
+      'unsupported',
       `unknown shape "${name}": known are ${Object.keys(syntheticShapes).join(', ')}`,
     );
   return shape;
@@ -93,6 +97,7 @@ class SyntheticModel implements TensorSource {
   readonly metadata: ReadonlyMap<string, MetadataValue>;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly fingerprint: string;
+  readonly contentKey: string;
   readonly #patterns = new Map<string, Uint8Array>();
 
   constructor(
@@ -100,16 +105,19 @@ class SyntheticModel implements TensorSource {
     type: TensorType,
   ) {
     this.metadata = metadataOf(shape);
-    this.tensors = new Map(tensorsOf(shape, type).map((tensor) => [tensor.name, tensor]));
+    this.tensors = new Map(
+      tensorsOf(shape, this.metadata, type).map((tensor) => [tensor.name, tensor]),
+    );
     this.fingerprint = createHash('sha256')
       .update(JSON.stringify([shape, type]))
       .digest('hex');
+    this.contentKey = this.fingerprint;
   }
 
   read(name: string, offset: number, into: Uint8Array): Promise<void> {
     const tensor = this.tensors.get(name);
     if (!tensor || offset + into.byteLength > tensor.bytes)
-      return Promise.reject(new ModelError(`no such bytes in tensor ${name}`));
+      return Promise.reject(new ModelError('damaged', `no such bytes in tensor ${name}`));
     const pattern = this.#pattern(tensor);
     const shift = this.#shift(tensor, pattern);
     let done = 0;
@@ -168,49 +176,20 @@ function metadataOf(shape: SyntheticShape): Map<string, MetadataValue> {
   ]);
 }
 
-function tensorsOf(shape: SyntheticShape, type: TensorType): TensorInfo[] {
-  const f32 = tensorTypeNamed('f32');
-  const { hiddenSize, headSize } = shape;
-  const queries = shape.heads * headSize;
-  const keys = shape.kvHeads * headSize;
-  const tensor = (name: string, of: TensorType, ...sizes: number[]): TensorInfo => ({
-    name,
-    type: of,
-    shape: sizes,
-    bytes: tensorBytes(of, sizes),
-  });
-  const matrix = (name: string, from: number, to: number) => tensor(name, type, from, to);
-  const vector = (name: string, size: number) => tensor(name, f32, size);
-  const layer = (name: string): TensorInfo[] => [
-    vector(`${name}.attn_norm.weight`, hiddenSize),
-    matrix(`${name}.attn_q.weight`, hiddenSize, queries),
-    matrix(`${name}.attn_k.weight`, hiddenSize, keys),
-    matrix(`${name}.attn_v.weight`, hiddenSize, keys),
-    matrix(`${name}.attn_output.weight`, queries, hiddenSize),
-    ...(shape.architecture === 'qwen2'
-      ? [
-          vector(`${name}.attn_q.bias`, queries),
-          vector(`${name}.attn_k.bias`, keys),
-          vector(`${name}.attn_v.bias`, keys),
-        ]
-      : []),
-    ...(shape.architecture === 'qwen3'
-      ? [
-          vector(`${name}.attn_q_norm.weight`, headSize),
-          vector(`${name}.attn_k_norm.weight`, headSize),
-        ]
-      : []),
-    vector(`${name}.ffn_norm.weight`, hiddenSize),
-    matrix(`${name}.ffn_gate.weight`, hiddenSize, shape.feedForward),
-    matrix(`${name}.ffn_up.weight`, hiddenSize, shape.feedForward),
-    matrix(`${name}.ffn_down.weight`, shape.feedForward, hiddenSize),
-  ];
-  return [
-    matrix('token_embd.weight', hiddenSize, shape.vocabulary),
-    ...Array.from({ length: shape.layers }, (_, i) => layer(`blk.${i}`)).flat(),
-    vector('output_norm.weight', hiddenSize),
-    ...(shape.tied ? [] : [matrix('output.weight', hiddenSize, shape.vocabulary)]),
-  ];
+function tensorsOf(
+  { vocabulary, tied }: SyntheticShape,
+  metadata: ReadonlyMap<string, MetadataValue>,
+  type: TensorType,
+): TensorInfo[] {
+  const architecture = architectureOf({ metadata });
+  const sizes = architecture.hyperparameters({ metadata, tensors: new Map() });
+  return architecture
+    .tensors({ ...sizes, vocabulary })
+    .filter(({ name, isOptional = false }) => !isOptional || (name === headTensorName && !tied))
+    .map(({ name, shape }) => {
+      const stored = shape.length === 1 ? tensorTypeNamed('f32') : type;
+      return { name, shape, type: stored, bytes: tensorBytes(stored, shape) };
+    });
 }
 
 /** Whole blocks of values around `mean`, spread evenly over ±√3 · `scale`: that has the deviation `scale`. */

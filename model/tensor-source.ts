@@ -11,6 +11,8 @@ export interface TensorInfo {
   readonly shape: readonly number[];
   /** Size of the data in bytes. */
   readonly bytes: number;
+  /** Hex digest of the data, where the source makes sure of it. */
+  readonly sha256?: string;
 }
 
 /**
@@ -20,12 +22,23 @@ export interface TensorInfo {
 export interface TensorSource {
   readonly metadata: ReadonlyMap<string, MetadataValue>;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
-  /** Hex digest that is equal for equal models, and differs when weights, vocabulary or shape differ. */
+  /**
+   * Hex digest of the metadata, the table of tensors, and samples of every tensor's data. It is the same for the same
+   * model on every machine, however it is split into files, so that two machines can tell whether they hold the same
+   * model. It does not vouch for every byte: data that was damaged between the samples goes unnoticed.
+   */
   readonly fingerprint: string;
   /**
+   * Hex digest by which to keep on this machine what was made of the data, such as its hashes or packed matrices. While
+   * it is the same, so is all of the data: beside what the fingerprint says it depends on the sizes of files and the
+   * times when they were written. Of no meaning elsewhere.
+   */
+  readonly contentKey: string;
+  /**
    * Reads bytes [offset, offset + into.byteLength) of a tensor's data.
-   * @throws ModelError when the tensor is unknown or the range is not within it.
+   * @throws ModelError when the tensor is unknown, the range is not within it, or the source is closed
    */
   read(name: string, offset: number, into: Uint8Array): Promise<void>;
+  /** Can be called more than once. */
   close(): Promise<void>;
 }

@@ -54,7 +54,8 @@ export class Tokenizer implements Disposable {
   }
 
   /**
-   * Reads the vocabulary of a GGUF file (or of a split one, given any part), not its weights.
+   * Reads the vocabulary of a GGUF file (or of a split one, given any part), not its weights. A damaged one can end the
+   * process, unless `checkModel` has passed the model before.
    * @throws ModelError when it has none that is known
    */
   static load(path: string): Tokenizer {
@@ -114,6 +115,7 @@ export class Tokenizer implements Disposable {
   piece(id: number, special = false): Uint8Array {
     if (!(id >= 0 && id < this.size))
       throw new ModelError(
+        'text',
         `token ${id} is not in the vocabulary of ${this.size}: do all machines have the same model?`,
       );
     let bytes = new Uint8Array(64);
@@ -137,7 +139,7 @@ export class Tokenizer implements Disposable {
 
   /** libllama would read freed memory. */
   get #vocabulary(): LlamaVocabulary {
-    if (!this.#open) throw new ModelError('the tokenizer is closed: load it again');
+    if (!this.#open) throw new ModelError('closed', 'the tokenizer is closed: load it again');
     return this.#open;
   }
 
@@ -161,6 +163,7 @@ function openVocabulary(path: string): LlamaVocabulary {
   if (!vocabulary || number('llama_vocab_type') === noVocabulary) {
     if (model) free();
     throw new ModelError(
+      'unsupported',
       `cannot read the tokenizer of ${path}: the file has none, or one that is not known: use another file of the model`,
     );
   }
@@ -198,6 +201,7 @@ function checkDefaults(bytes: Uint8Array): Uint8Array {
     view.getUint32(offsets.vocabularyOnly, true) === defaultFlags;
   if (!looksRight)
     throw new ModelError(
+      'library',
       'libllama is of another version than daisychain was built for: run npm install',
     );
   return bytes;

@@ -1,4 +1,4 @@
-import { ModelError } from '../errors.js';
+import { ModelError, quoted } from '../errors.js';
 import { metadataString } from '../gguf/metadata.js';
 import type { TensorSource } from '../tensor-source.js';
 import type { Architecture } from './architecture.js';
@@ -17,7 +17,8 @@ export function architectureOf({ metadata }: Pick<TensorSource, 'metadata'>): Ar
   const found = architectures.find((architecture) => architecture.name === name);
   if (!found)
     throw new ModelError(
-      `unsupported architecture "${name}": supported are ${architectures.map((a) => a.name).join(', ')}`,
+      'unsupported',
+      `unsupported architecture ${quoted(name)}: supported are ${architectures.map((a) => a.name).join(', ')}`,
     );
   return found;
 }

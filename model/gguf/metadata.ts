@@ -20,9 +20,39 @@ export function metadataStringOr<Default>(
   return value;
 }
 
-/** @throws ModelError when the key is missing or no number. */
-export function metadataNumber(metadata: Metadata, key: string): number {
-  return required(key, metadataNumberOr(metadata, key, undefined));
+/** What a number may be: from and to are among it. */
+export interface NumberRange {
+  readonly from: number;
+  readonly to: number;
+  readonly isWhole?: boolean;
+}
+
+/** Whole numbers. */
+export function whole(from: number, to: number): NumberRange {
+  return { from, to, isWhole: true };
+}
+
+export function isWithin(value: number, { from, to, isWhole = false }: NumberRange): boolean {
+  return value >= from && value <= to && (!isWhole || Number.isInteger(value));
+}
+
+/**
+ * @param fallback for a key that is missing
+ * @throws ModelError when the number is not within the range, or missing and without a fallback
+ */
+export function metadataNumberWithin(
+  metadata: Metadata,
+  key: string,
+  range: NumberRange,
+  fallback?: number,
+): number {
+  const value = required(key, metadataNumberOr(metadata, key, fallback));
+  if (!isWithin(value, range))
+    throw new ModelError(
+      'damaged',
+      `the model's metadata "${key}" is ${value}, not ${range.isWhole ? 'a whole number ' : ''}from ${range.from} to ${range.to}: the file is damaged`,
+    );
+  return value;
 }
 
 /** Per-layer arrays count as a number when all layers agree. @throws ModelError when it is no number. */
@@ -41,10 +71,16 @@ export function metadataNumberOr<Default>(
 
 function required<Value>(key: string, value: Value | undefined): Value {
   if (value === undefined)
-    throw new ModelError(`the model's metadata lacks "${key}": the file is damaged or too old`);
+    throw new ModelError(
+      'damaged',
+      `the model's metadata lacks "${key}": the file is damaged or too old`,
+    );
   return value;
 }
 
 function wrongType(key: string, expected: string): ModelError {
-  return new ModelError(`the model's metadata "${key}" is not ${expected}: the file is damaged`);
+  return new ModelError(
+    'damaged',
+    `the model's metadata "${key}" is not ${expected}: the file is damaged`,
+  );
 }

@@ -11,6 +11,7 @@ export function partNames(file: string, count: number): string[] {
   const stem = /^(.*)-\d{5}-of-\d{5}\.gguf$/s.exec(file)?.[1];
   if (stem === undefined || !file.endsWith(ending))
     throw new ModelError(
+      'file',
       `${path.basename(file)} is one of ${count} parts of a model: give all of them their names back, NAME-00001${ending} and so on`,
     );
   return Array.from({ length: count }, (_, part) => `${stem}-${digits(part + 1)}${ending}`);

@@ -14,20 +14,20 @@ interface Part {
   readonly path: string;
   readonly file: FileHandle;
   readonly header: GgufHeader;
+  /** What tells this state of the file from earlier and later ones. */
+  readonly state: string;
 }
 
 /**
  * Opens a model file, or all files of a split model (`…-00001-of-0000N.gguf`) given any of them. Reads headers and a
- * few samples; tensor data only as it is asked for.
- * @throws ModelError when a file is missing, no GGUF, truncated, damaged, or of an unsupported quantization.
+ * few samples; tensor data only as it is asked for. Whether the model makes sense is for `checkModel` to say.
+ * @throws ModelError when a file is missing, no GGUF, truncated, damaged, or of an unsupported quantization
  */
 export async function openGguf(file: string): Promise<TensorSource> {
   const parts: Part[] = [];
   try {
     await openParts(file, parts);
-    const model = new GgufModel(parts);
-    model.fingerprint = await fingerprint(model);
-    return model;
+    return await GgufModel.of(parts);
   } catch (error) {
     await closeAll(parts);
     throw error;
@@ -55,20 +55,24 @@ function checkParts(parts: readonly Part[]): void {
       metadata.get('split.count') === parts.length &&
       metadataNumberOr(metadata, 'split.tensors.count', tensors) === tensors;
     if (!fits)
-      throw new ModelError(`${name} does not fit the other parts of the model: download all again`);
+      throw new ModelError(
+        'damaged',
+        `${name} does not fit the other parts of the model: download all again`,
+      );
   });
 }
 
 async function openPart(name: string): Promise<Part> {
   const file = await open(name);
   try {
-    const header = await readHeader(file, name);
-    const { size } = await file.stat();
+    const { size, mtimeNs } = await file.stat({ bigint: true });
+    const header = await readHeader(file, name, Number(size));
     if (size < header.expectedBytes)
       throw new ModelError(
+        'damaged',
         `${name} is truncated: it has ${size} bytes, its tensors need ${header.expectedBytes}: download it again`,
       );
-    return { path: name, file, header };
+    return { path: name, file, header, state: `${size} bytes of ${mtimeNs}` };
   } catch (error) {
     await file.close();
     throw error;
@@ -80,63 +84,94 @@ async function open(name: string): Promise<FileHandle> {
   try {
     file = await fs.open(name, 'r');
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new ModelError(`no such model file: ${path.resolve(name)}`);
-    throw new ModelError(`cannot read ${name}: ${code}`);
+    throw unreadable(name, error);
   }
   if ((await file.stat()).isDirectory()) {
     await file.close();
-    throw new ModelError(`${name} is a folder: give a .gguf file`);
+    throw new ModelError('file', `${name} is a folder: give a .gguf file`);
   }
   return file;
 }
 
+function unreadable(name: string, cause: unknown): ModelError {
+  const { code } = cause as NodeJS.ErrnoException;
+  const message =
+    code === 'ENOENT'
+      ? `no such model file: ${path.resolve(name)}`
+      : `cannot read ${name}: ${code}`;
+  return new ModelError('file', message, { cause });
+}
+
 async function closeAll(parts: readonly Part[]): Promise<void> {
-  for (const { file } of parts) await file.close();
+  await Promise.all(parts.map(({ file }) => file.close()));
 }
 
 class GgufModel implements TensorSource {
   readonly metadata: ReadonlyMap<string, MetadataValue>;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   fingerprint = '';
+  contentKey = '';
   readonly #places = new Map<string, { part: Part; tensor: PlacedTensor }>();
+  #closed: Promise<void> | undefined;
 
-  constructor(private readonly parts: readonly Part[]) {
+  private constructor(private readonly parts: readonly Part[]) {
     // Every part repeats the split keys; the model's own metadata is in the first.
     this.metadata = parts[0]?.header.metadata ?? new Map<string, MetadataValue>();
     for (const part of parts)
       for (const tensor of part.header.tensors) {
         if (this.#places.has(tensor.name))
-          throw new ModelError(`${part.path} is damaged: tensor ${tensor.name} is there twice`);
+          throw new ModelError(
+            'damaged',
+            `${part.path} is damaged: tensor ${tensor.name} is there twice`,
+          );
         this.#places.set(tensor.name, { part, tensor });
       }
     this.tensors = new Map([...this.#places].map(([name, { tensor }]) => [name, tensor]));
   }
 
+  static async of(parts: readonly Part[]): Promise<GgufModel> {
+    const model = new GgufModel(parts);
+    model.fingerprint = await fingerprint(model);
+    const states = parts.map(({ state }) => state);
+    model.contentKey = createHash('sha256')
+      .update([model.fingerprint, ...states].join())
+      .digest('hex');
+    return model;
+  }
+
   async read(name: string, offset: number, into: Uint8Array): Promise<void> {
     const place = this.#places.get(name);
-    if (!place) throw new ModelError(`the model has no tensor ${name}: the file is damaged`);
+    if (!place)
+      throw new ModelError('damaged', `the model has no tensor ${name}: the file is damaged`);
     const { part, tensor } = place;
-    if (offset < 0 || offset + into.byteLength > tensor.bytes)
-      throw new ModelError(`bytes ${offset} to ${offset + into.byteLength} are not in ${name}`);
+    if (!(offset >= 0 && offset + into.byteLength <= tensor.bytes))
+      throw new ModelError(
+        'damaged',
+        `bytes ${offset} to ${offset + into.byteLength} are not in ${name}`,
+      );
     let read = 0;
     while (read < into.byteLength) {
-      const { bytesRead } = await part.file.read(
-        into,
-        read,
-        into.byteLength - read,
-        tensor.offset + offset + read,
-      );
-      if (bytesRead === 0)
+      const bytes = await this.#readSome(part, tensor.offset + offset + read, into.subarray(read));
+      if (bytes === 0)
         throw new ModelError(
+          'damaged',
           `${part.path} ends within tensor ${name}: was it changed while in use?`,
         );
-      read += bytesRead;
+      read += bytes;
     }
   }
 
   close(): Promise<void> {
-    return closeAll(this.parts);
+    return (this.#closed ??= closeAll(this.parts));
+  }
+
+  async #readSome(part: Part, position: number, into: Uint8Array): Promise<number> {
+    if (this.#closed) throw new ModelError('closed', `${part.path} is closed: open it again`);
+    try {
+      return (await part.file.read(into, 0, into.byteLength, position)).bytesRead;
+    } catch (error) {
+      throw unreadable(part.path, error);
+    }
   }
 }
 

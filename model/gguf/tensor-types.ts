@@ -53,6 +53,14 @@ export const tensorTypes: ReadonlyMap<number, TensorType> = new Map(
   table.map(([id, name, blockSize, blockBytes]) => [id, { id, name, blockSize, blockBytes }]),
 );
 
+/** Types of whole numbers, of intermediate results, and f64: ggml has neither a product nor a table look-up for them. */
+const otherThanWeights: ReadonlySet<string> = new Set('q8_1 q8_K i8 i16 i32 i64 f64'.split(' '));
+
+/** Whether matrices can be of this type. */
+export function canMultiply({ name }: TensorType): boolean {
+  return !otherThanWeights.has(name);
+}
+
 /** Types that ggml had once, and that old files still have. */
 const removedTypes: ReadonlyMap<number, string> = new Map([
   [4, 'q4_2'],
@@ -71,6 +79,7 @@ export function tensorTypeOf(tensor: string, id: number): TensorType {
   if (type) return type;
   const name = removedTypes.get(id);
   throw new ModelError(
+    'unsupported',
     `unsupported quantization: tensor ${tensor} has type ${id}, which ggml ${name ? `knew as ${name} and dropped` : 'does not know'}: use another quantization of the model`,
   );
 }
@@ -79,6 +88,7 @@ export function tensorTypeOf(tensor: string, id: number): TensorType {
 export function tensorTypeNamed(name: string): TensorType {
   for (const type of tensorTypes.values()) if (type.name === name) return type;
   throw new ModelError(
+    'unsupported',
     `unknown tensor type "${name}": known are ${table.map((row) => row[1]).join(', ')}`,
   );
 }

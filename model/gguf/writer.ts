@@ -61,7 +61,9 @@ async function writing<Result>(path: string, work: () => Promise<Result>): Promi
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new ModelError(
+      'file',
       `cannot write ${path}: ${code === 'ENOSPC' ? 'the disk is full: free some space' : code}`,
+      { cause: error },
     );
   }
 }
@@ -100,7 +102,10 @@ function typeOf(key: string, values: readonly MetadataValue[]): number {
   if (values.every((value) => typeof value === 'string')) return valueType.string;
   if (values.every((value) => typeof value === 'boolean')) return valueType.bool;
   if (!values.every((value) => typeof value === 'number' || typeof value === 'bigint'))
-    throw new ModelError(`metadata "${key}" mixes types: GGUF arrays hold values of one type`);
+    throw new ModelError(
+      'unsupported',
+      `metadata "${key}" mixes types: GGUF arrays hold values of one type`,
+    );
   const known = typesOfKeys.find(([pattern]) => pattern.test(key));
   if (known) return known[1];
   let [least, most] = [0, 0];

@@ -31,7 +31,10 @@ export function openDequantizer(type: TensorType): (bytes: Uint8Array, into: Flo
   const traits = address && (koffi.decode(address, traitsType) as Traits);
   // The name tells whether the struct is still laid out like this.
   if (!traits || traits.type_name !== type.name || !traits.to_float)
-    throw new ModelError(`ggml cannot turn ${type.name} into numbers: use another quantization`);
+    throw new ModelError(
+      'unsupported',
+      `ggml cannot turn ${type.name} into numbers: use another quantization`,
+    );
   const toFloat = koffi.decode(traits.to_float, toFloatPrototype) as (
     bytes: Uint8Array,
     into: Float32Array,

@@ -42,13 +42,14 @@ export function loadNativeLibraries(variant: LibraryVariant = 'default'): Native
   if (loaded) {
     if (variant !== 'default' && variant !== loaded.variant)
       throw new ModelError(
+        'library',
         `this process runs ggml's ${loaded.variant} build already: start another process for ${variant}`,
       );
     return loaded.libraries;
   }
   const packageName = platformPackage(variant);
   const directory = packageDirectory(packageName);
-  const open = (stem: string) => koffi.load(path.join(directory, libraryFile(directory, stem)));
+  const open = (stem: string) => load(path.join(directory, libraryFile(directory, stem)));
   const libraries = {
     directory,
     packageName,
@@ -71,16 +72,26 @@ export function loadGgmlBase(): LibraryHandle {
   if (loaded) return loaded.libraries.ggmlBase;
   const directory = packageDirectory(platformPackage('default'));
   // koffi unloads a library that nobody refers to.
-  return (ggmlBase ??= koffi.load(path.join(directory, libraryFile(directory, 'ggml-base'))));
+  return (ggmlBase ??= load(path.join(directory, libraryFile(directory, 'ggml-base'))));
 }
 
 let ggmlBase: LibraryHandle | undefined;
+
+function load(file: string): LibraryHandle {
+  try {
+    return koffi.load(file);
+  } catch (cause) {
+    const [reason] = (cause as Error).message.split('\n');
+    throw new ModelError('library', `cannot load ${file}: ${reason}`, { cause });
+  }
+}
 
 function platformPackage(variant: LibraryVariant): string {
   const platform = `${process.platform}-${process.arch}`;
   const name = defaultPackages[platform];
   if (!name)
     throw new ModelError(
+      'library',
       `no ggml build for ${platform}: use one of ${Object.keys(defaultPackages).join(', ')}`,
     );
   return `@node-llama-cpp/${variant === 'default' ? name : `${name}-${variant}`}`;
@@ -96,13 +107,15 @@ function packageDirectory(packageName: string): string {
     if (build) return path.join(bins, build);
   }
   throw new ModelError(
+    'library',
     `${packageName} is not installed: npm install ${packageName}@${librariesVersion}`,
   );
 }
 
 function libraryFile(directory: string, stem: string): string {
   const file = findLibrary(fs.readdirSync(directory), stem);
-  if (!file) throw new ModelError(`no ${stem} library in ${directory}: run npm install again`);
+  if (!file)
+    throw new ModelError('library', `no ${stem} library in ${directory}: run npm install again`);
   return file;
 }
 

@@ -2,8 +2,10 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ChatTemplate } from '../../model/chat-template.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { writeGguf } from '../../model/gguf/writer.js';
+import { promptTokens } from '../../model/prompt-tokens.js';
 import { syntheticModel } from '../../model/synthetic.js';
 import type { MetadataValue } from '../../model/tensor-source.js';
 import { TextStream } from '../../model/text-stream.js';
@@ -78,6 +80,22 @@ describe('the tokenizer', () => {
     expect(stream.end()).toBe('\ufffd');
   });
 
+  test('reads and writes texts of more than 130,000 tokens', () => {
+    const line = 'Once upon a time there was a naïve 字 in a story. ';
+    const text = line.repeat(Math.ceil(140_000 / tokenizer.encode(line, plain).length));
+    const ids = promptTokens(text, tokenizer);
+    expect(ids.length).toBeGreaterThan(130_000);
+    const stream = new TextStream(tokenizer);
+    const pieces = Array.from(ids, (id) => stream.push(id));
+    expect(pieces.join('') + stream.end()).toBe(text);
+
+    const template = new ChatTemplate({
+      metadata: new Map([['tokenizer.chat_template', '{{ messages[0].content }}']]),
+    });
+    const messages = [{ role: 'user', content: text } as const];
+    expect(template.render(messages, { addGenerationPrompt: true })).toBe(text);
+  });
+
   test('reads half a surrogate pair as a replacement', () => {
     const pieces = [...tokenizer.encode('a\ud83d', plain)].map((id) => tokenizer.piece(id));
     expect(Buffer.concat(pieces).toString()).toBe('a\ufffd');
@@ -94,6 +112,7 @@ describe('the tokenizer', () => {
     closed[Symbol.dispose]();
     closed[Symbol.dispose]();
     expect(() => closed.encode('a', plain)).toThrow(/the tokenizer is closed/);
+    expect(() => closed.size).toThrow(expect.objectContaining({ code: 'closed' }) as Error);
   });
 
   test('is read from a path in any script', async () => {

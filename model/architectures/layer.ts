@@ -1,0 +1,112 @@
+import type { TensorType } from '../gguf/tensor-types.js';
+
+/** One layer of a model as data: what it computes with, and so what it keeps of a text. */
+export interface Layer {
+  readonly attention: Attention;
+  readonly feedForward: FeedForward;
+}
+
+export type Attention = GroupedQueryAttention | LatentAttention | LinearAttention;
+
+/** Heads of queries in groups, each group with one head of keys and one of values (arXiv 2305.13245). */
+export interface GroupedQueryAttention {
+  readonly kind: 'gqa';
+  readonly heads: number;
+  readonly kvHeads: number;
+  /** Features of a head of queries, and of one of keys. */
+  readonly keySize: number;
+  /** Features of a head of values. */
+  readonly valueSize: number;
+  /** Positions that a token sees, the last being its own; absent where it sees the whole text. */
+  readonly window?: number;
+}
+
+/** The keys and values of all heads are made from one latent vector, and only that is kept (arXiv 2405.04434). */
+export interface LatentAttention {
+  readonly kind: 'mla';
+  readonly heads: number;
+  /** Features of the latent vector. */
+  readonly latentSize: number;
+  /** Features of the rotated key that is kept beside it. */
+  readonly rotatedSize: number;
+}
+
+/** A state of fixed size stands for all tokens so far (arXiv 2412.06464). */
+export interface LinearAttention {
+  readonly kind: 'linear';
+  readonly heads: number;
+  /** f32 numbers in the state of one sequence: the heads' matrices, and what convolutions look back at. */
+  readonly stateElements: number;
+}
+
+export type FeedForward = DenseFeedForward | ExpertFeedForward;
+
+export interface DenseFeedForward {
+  readonly kind: 'dense';
+  /** Features between the two products. */
+  readonly size: number;
+}
+
+/** Every token goes through some of many feed-forwards (arXiv 1701.06538). */
+export interface ExpertFeedForward {
+  readonly kind: 'moe';
+  readonly experts: number;
+  /** Experts that a token goes through. */
+  readonly chosen: number;
+  /** Features between the two products of an expert. */
+  readonly size: number;
+  /** The same of the expert that all tokens go through; 0 where there is none. */
+  readonly sharedSize: number;
+}
+
+/** What a layer keeps of a sequence. Estimates, KV caches and whatever moves or stores their contents go by this alone. */
+export type LayerMemory = CellMemory | StateMemory;
+
+/** Keys and values for every cell, in whatever type the engine keeps them. */
+export interface CellMemory {
+  readonly kind: 'cells';
+  /** Numbers in a cell's row of keys. */
+  readonly keyElements: number;
+  /** Numbers in a cell's row of values; 0 where values are made from what is kept as keys. */
+  readonly valueElements: number;
+  /** Cells that a sequence needs at most; absent where it needs one for every token. */
+  readonly window?: number;
+}
+
+/** The same memory for a sequence of any length. */
+export interface StateMemory {
+  readonly kind: 'state';
+  readonly bytes: number;
+}
+
+/** What a layer keeps of a sequence. */
+export function layerMemory({ attention }: Layer): LayerMemory {
+  switch (attention.kind) {
+    case 'gqa': {
+      const { kvHeads, keySize, valueSize, window } = attention;
+      return {
+        kind: 'cells',
+        keyElements: kvHeads * keySize,
+        valueElements: kvHeads * valueSize,
+        ...(window === undefined ? {} : { window }),
+      };
+    }
+    case 'mla': {
+      const keyElements = attention.latentSize + attention.rotatedSize;
+      return { kind: 'cells', keyElements, valueElements: 0 };
+    }
+    case 'linear':
+      return { kind: 'state', bytes: 4 * attention.stateElements };
+  }
+}
+
+/**
+ * Bytes of one cell in one layer.
+ * @param type that keys and values are kept in: `tensorTypeNamed(kvType)`, or an engine's own of one number per block
+ */
+export function cellBytes(
+  { keyElements, valueElements }: CellMemory,
+  { blockSize, blockBytes }: Pick<TensorType, 'blockSize' | 'blockBytes'>,
+): number {
+  return ((keyElements + valueElements) / blockSize) * blockBytes;
+}

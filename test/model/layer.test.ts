@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest';
+import { checkModel } from '../../model/architectures/check-model.js';
+import { cellBytes, layerMemory, type Layer } from '../../model/architectures/layer.js';
+import { tensorTypeNamed } from '../../model/gguf/tensor-types.js';
+import { syntheticModel } from '../../model/synthetic.js';
+
+const dense = { kind: 'dense', size: 256 } as const;
+
+test('all layers of a dense model keep keys and values of every token', () => {
+  const { architecture, sizes } = checkModel(syntheticModel('qwen3-0.6b', 'q4_0'));
+  const layers = architecture.layers(sizes);
+  expect(layers).toHaveLength(28);
+  expect(new Set(layers.map((layer) => JSON.stringify(layer))).size).toBe(1);
+  const memory = layerMemory(layers[0] as Layer);
+  expect(memory).toEqual({ kind: 'cells', keyElements: 1024, valueElements: 1024 });
+  if (memory.kind !== 'cells') return;
+  expect(cellBytes(memory, tensorTypeNamed('f16'))).toBe(4096);
+  expect(cellBytes(memory, tensorTypeNamed('q8_0'))).toBe((2048 / 32) * 34);
+  expect(cellBytes(memory, { blockSize: 1, blockBytes: 4 })).toBe(8192);
+});
+
+test('layers with a window, a latent vector or a state keep less', () => {
+  const heads = { heads: 64, kvHeads: 8, keySize: 192, valueSize: 128 };
+  const window: Layer = { attention: { kind: 'gqa', ...heads, window: 128 }, feedForward: dense };
+  expect(layerMemory(window)).toEqual({
+    kind: 'cells',
+    keyElements: 1536,
+    valueElements: 1024,
+    window: 128,
+  });
+  // Sizes of DeepSeek V3: what its KV cache keeps are 576 numbers a token and layer (arXiv 2412.19437).
+  const latent: Layer = {
+    attention: { kind: 'mla', heads: 128, latentSize: 512, rotatedSize: 64 },
+    feedForward: { kind: 'moe', experts: 256, chosen: 8, size: 2048, sharedSize: 2048 },
+  };
+  expect(layerMemory(latent)).toEqual({ kind: 'cells', keyElements: 576, valueElements: 0 });
+  const state: Layer = {
+    attention: { kind: 'linear', heads: 32, stateElements: 32 * 128 * 128 },
+    feedForward: dense,
+  };
+  expect(layerMemory(state)).toEqual({ kind: 'state', bytes: 2 ** 21 });
+});
