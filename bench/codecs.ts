@@ -1,4 +1,4 @@
-import { codecNamed, codecNames } from '../transport/codecs/codecs.js';
+import { codecNamed, codecNames } from '../transport/wire/codecs/codecs.js';
 
 /** Prints what codecs cost: one decode row, and a prefill chunk. Run: node dist/bench/codecs.js */
 const rowSize = 8192;

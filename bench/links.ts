@@ -1,11 +1,10 @@
-import { codecNamed, codecNames } from '../transport/codecs/codecs.js';
-import { secretFromText, newSecretText } from '../transport/security.js';
-import { dial, listen } from '../transport/tcp.js';
-import { TensorReceiver, TensorSender } from '../transport/tensor-link.js';
-import { TcpChannel } from '../transport/tensor-channel.js';
-import { causalBatch } from '../coord/step-builder.js';
-import { greedy } from '../engine/engine.js';
+import { codecNamed, codecNames } from '../transport/wire/codecs/codecs.js';
+import { secretFromText, newSecretText } from '../transport/wire/security.js';
+import { dial, listen } from '../transport/protocol/peers.js';
+import { TensorReceiver, TensorSender } from '../transport/protocol/tensor-link.js';
+import { TcpChannel } from '../transport/wire/tensor-channel.js';
 import { startLinkSimulator, type LinkConditions } from './link-simulator.js';
+import { textStep } from './text-step.js';
 
 /** Prints how long hidden states take over simulated cables, per codec. Run: node dist/bench/links.js [hiddenSize] */
 const rowSize = Number(process.argv[2] ?? 1024);
@@ -24,12 +23,15 @@ const secret = secretFromText(newSecretText());
 const welcome = {
   softwareVersion: '',
   name: '',
+  machineId: '',
+  engine: '',
   modelFingerprint: '',
   freeBytes: 0,
   device: '',
   threads: 1,
+  busy: false,
 };
-const hello = { role: 'tensor', session: '', softwareVersion: '', name: 'bench' };
+const hello = { role: 'tensor', softwareVersion: '', name: 'bench' } as const;
 
 for (const [name, conditions] of Object.entries(cables))
   for (const codec of codecNames) {
@@ -68,14 +70,12 @@ async function crossing(
   const { connection } = await dial({ host: loopback, port: relay.port, hello, secret });
   const sender = new TensorSender(new TcpChannel(connection), codec, rowSize);
   const hidden = Float32Array.from({ length: rows * rowSize }, (_, i) => Math.sin(i));
-  const text = new Int32Array(rows);
-  const range = { start: 0, length: 512 };
-  const batch = causalBatch(text, 0, rows, range, new Int32Array(0), greedy);
+  const step = textStep(new Int32Array(rows), { cells: { start: 0, length: 512 } });
   const times: number[] = [];
   for (let id = 1; id <= rounds; id++) {
     const received = new Promise<void>((resolve) => (arrived = resolve));
     const begin = performance.now();
-    await sender.send({ ...batch, id, follows: 0 }, hidden);
+    await sender.send({ ...step, id }, hidden);
     await received;
     times.push(performance.now() - begin);
   }

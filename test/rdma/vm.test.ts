@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { repositoryPath } from '../support/golden.js';
 import { cases } from './guest/cases.js';
+import { reportedIn, type CaseResult } from './guest/run-cases.js';
 
 /** An unpacked Debian kernel package; `.ci/run` fetches one. */
 const kernel = process.env.DAISYCHAIN_VM_KERNEL ?? path.join(os.tmpdir(), 'daisychain-vm-kernel');
@@ -33,14 +34,8 @@ function isInstalled(program: string): boolean {
   }
 }
 
-interface Result {
-  readonly name: string;
-  readonly ok: boolean;
-  readonly detail: string;
-}
-
 /** Boots the machine, and collects what its cases report. */
-async function runMachine(): Promise<{ results: Map<string, Result>; console: string }> {
+async function runMachine(): Promise<{ results: Map<string, CaseResult>; console: string }> {
   const work = fs.mkdtempSync(path.join(os.tmpdir(), 'daisychain-vm-'));
   fs.symlinkSync(kernel, path.join(work, 'kernel'));
   const folder = repositoryPath('');
@@ -49,15 +44,13 @@ async function runMachine(): Promise<{ results: Map<string, Result>; console: st
     env: environment,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const results = new Map<string, Result>();
+  const results = new Map<string, CaseResult>();
   let said = '';
   machine.stderr.on('data', (data: Buffer) => (said += data.toString()));
   for await (const line of createInterface({ input: machine.stdout })) {
     said = `${said}${line}\n`.slice(-10_000);
-    const report = /RESULT (\{.*\})/.exec(line)?.[1];
-    if (report === undefined) continue;
-    const result = JSON.parse(report) as Result;
-    results.set(result.name, result);
+    const result = reportedIn(line);
+    if (result) results.set(result.name, result);
   }
   fs.rmSync(work, { recursive: true, force: true });
   return { results, console: said };

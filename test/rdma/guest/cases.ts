@@ -1,23 +1,16 @@
 import { execFileSync } from 'node:child_process';
 import os from 'node:os';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { registeredRegions } from '../../../transport/rdma/ring-memory.js';
-import type { QueueKind } from '../../../transport/rdma/queue-pair.js';
-import type { TensorChannel } from '../../../transport/tensor-channel.js';
+import { registeredRegions } from '../../../transport/wire/rdma/ring.js';
+import type { QueueKind } from '../../../transport/wire/rdma/queue-pair.js';
 import { RunningCommand, runCommand } from '../../support/cli.js';
 import { clearTokens, goldenCases, repositoryPath } from '../../support/golden.js';
-import { Random } from '../../support/random.js';
-import { farAddress, nearAddress, openLink, sendRows, type Link } from './links.js';
+import { linkCases, messagesOf, sendAll, type Cases } from './link-cases.js';
+import { farAddress, nearAddress, openLink } from './links.js';
 
-/** What is checked in the machine. Each throws when something is not as it should be. @returns what to report */
-export const cases: Readonly<Record<string, () => Promise<string>>> = {
-  'frames arrive intact over rc': () => exchange('rc', 5000),
-  'frames arrive intact over uc': () => exchange('uc', 5000),
-  'frames arrive intact over two links at once': async () => {
-    const bytes = await Promise.all([exchange('rc', 500), exchange('uc', 500)]);
-    return bytes.join(' and ');
-  },
+/** What is checked in the machine. */
+export const cases: Cases = {
+  ...linkCases,
   'a chat over rc gives the golden tokens': () => chat('rc'),
   'a chat over uc gives the golden tokens': () => chat('uc'),
   'frames that uc loses are noticed, and arrive over tcp': () => lossyExchanges('uc'),
@@ -33,63 +26,6 @@ export const cases: Readonly<Record<string, () => Promise<string>>> = {
   'an idle link costs next to nothing': idleLink,
   'doctor shows the devices': doctor,
 };
-
-/** Sends messages of 1 byte to 4 MB, and compares what arrives. */
-async function exchange(queue: QueueKind, count: number): Promise<string> {
-  await using link = await openLink(queue);
-  // What the compiler does at first takes far longer on an emulated machine.
-  await sendAll(link, messagesOf(count / 5, 2));
-  const delay = monitorEventLoopDelay({ resolution: 1 });
-  delay.enable();
-  const bytes = await sendAll(link, messagesOf(count, 1));
-  // UC may lose frames on a busy machine.
-  if (link.warnings.length > 0 && queue === 'rc') throw new Error(link.warnings.join());
-  return `${count} messages, ${bytes} bytes, event loop delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms; ${link.warnings.join()}`;
-}
-
-function messagesOf(count: number, seed: number): { bytes: Uint8Array; rows: number }[] {
-  const random = new Random(seed);
-  return Array.from({ length: count }, (_, i) => {
-    const most = i % 500 === 499 ? 22 : i % 50 === 49 ? 18 : 13;
-    const rows = random.between(1, 8);
-    const rowBytes = Math.max(1, Math.floor(2 ** (most * random.share()) / rows));
-    const bytes = new Uint8Array(rows * rowBytes);
-    for (let at = 0; at < bytes.length; at += 61) bytes[at] = random.between(1, 255);
-    return { bytes, rows };
-  });
-}
-
-async function sendAll(
-  { near, far }: Pick<Link, 'near' | 'far'>,
-  messages: readonly { bytes: Uint8Array; rows: number }[],
-): Promise<number> {
-  const received = receiveAll(far, messages);
-  let bytes = 0;
-  for (const [i, message] of messages.entries()) {
-    await sendRows(near, i + 1, message.bytes, message.rows);
-    bytes += message.bytes.byteLength;
-  }
-  await received;
-  return bytes;
-}
-
-function receiveAll(far: TensorChannel, messages: readonly { bytes: Uint8Array }[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let next = 0;
-    let parts: Uint8Array[] = [];
-    far.onPart = ({ message, payload, isLast }) => {
-      if (message && (message.kind !== 'credit' || message.body.steps !== next + 1))
-        reject(new Error(`message ${next + 1} is missing`));
-      parts.push(payload.slice());
-      if (!isLast) return;
-      const expected = messages[next++]?.bytes;
-      if (!expected || Buffer.compare(Buffer.concat(parts), expected) !== 0)
-        reject(new Error(`message ${next} is damaged`));
-      parts = [];
-      if (next === messages.length) resolve();
-    };
-  });
-}
 
 /** @param fallsBack whether frames are lost on the way */
 async function chat(queue: QueueKind, fallsBack = false): Promise<string> {

@@ -1,13 +1,18 @@
 import pino, { type Logger } from 'pino';
-import type { Connection } from '../../../transport/connection.js';
-import { acceptChannel, offerChannel } from '../../../transport/open-channel.js';
-import type { QueueKind } from '../../../transport/rdma/queue-pair.js';
-import { dial, listen, type Listener } from '../../../transport/tcp.js';
-import type { TensorChannel } from '../../../transport/tensor-channel.js';
+import type { Connection } from '../../../transport/wire/connection.js';
+import {
+  acceptChannel,
+  offerChannel,
+  type TransportChoice,
+} from '../../../transport/protocol/open-channel.js';
+import { dial, listen } from '../../../transport/protocol/peers.js';
+import type { QueueKind } from '../../../transport/wire/rdma/queue-pair.js';
+import type { Listener } from '../../../transport/wire/tcp.js';
+import type { TensorChannel } from '../../../transport/wire/tensor-channel.js';
 
-/** Addresses of the two devices that devices.sh makes. */
-export const nearAddress = '10.9.0.1';
-export const farAddress = '10.9.0.2';
+/** Addresses of the two devices: those that devices.sh makes, unless others are there. */
+export const nearAddress = process.env.NEAR_ADDRESS ?? '10.9.0.1';
+export const farAddress = process.env.FAR_ADDRESS ?? '10.9.0.2';
 
 /** Two ends of a link in this process, each with a device of its own. */
 export interface Link extends AsyncDisposable {
@@ -18,19 +23,20 @@ export interface Link extends AsyncDisposable {
   readonly warnings: readonly string[];
 }
 
-export async function openLink(queue: QueueKind, rowBytes = 8196): Promise<Link> {
+/** @param slotBytes what goes at a time @param transport whether the sender must use RDMA */
+export async function openLink(
+  queue: QueueKind,
+  slotBytes = 65_536,
+  transport: TransportChoice = 'rdma',
+): Promise<Link> {
   const warnings: string[] = [];
   const logger = collectingLogger(warnings);
   const { listener, accepted } = await listenOnce();
   const { connection } = await dialFar(listener.port);
   const farConnection = await accepted;
-  const far = acceptChannel(farConnection, { transport: 'rdma', rdmaDevice: farAddress, logger });
-  const near = await offerChannel(connection, rowBytes, {
-    transport: 'rdma',
-    rdmaDevice: nearAddress,
-    rdmaQueue: queue,
-    logger,
-  });
+  const far = acceptChannel(farConnection, { transport, rdmaDevice: farAddress, logger });
+  const options = { transport, rdmaDevice: nearAddress, rdmaQueue: queue, logger };
+  const near = await offerChannel(connection, 8196, options, slotBytes);
   return {
     near,
     far: await far,
@@ -53,10 +59,13 @@ export async function listenOnce(
   const welcome = {
     softwareVersion: '',
     name: 'far',
+    machineId: '',
+    engine: '',
     modelFingerprint: '',
     freeBytes: 0,
     device: '',
     threads: 1,
+    busy: false,
   };
   const listener = await listen({
     host: farAddress,
@@ -69,7 +78,7 @@ export async function listenOnce(
 }
 
 export function dialFar(port: number): ReturnType<typeof dial> {
-  const hello = { role: 'tensor', session: '', softwareVersion: '', name: 'near' };
+  const hello = { role: 'tensor', softwareVersion: '', name: 'near' } as const;
   return dial({ host: farAddress, port, hello });
 }
 
@@ -92,6 +101,7 @@ export function sendRows(
     'credit',
     { steps: id, receipt: 0 },
     {
+      body: new Uint8Array(0),
       rows,
       rowBytes,
       encode: (into, first, count) =>

@@ -1,5 +1,5 @@
-import { acceptChannel, offerChannel } from '../../../transport/open-channel.js';
-import { queueKinds } from '../../../transport/rdma/queue-pair.js';
+import { acceptChannel, offerChannel } from '../../../transport/protocol/open-channel.js';
+import { queueKinds } from '../../../transport/wire/rdma/queue-pair.js';
 import {
   collectingLogger,
   dialFar,

@@ -1,6 +1,6 @@
 import net from 'node:net';
-import { Connection } from '../../../transport/connection.js';
-import type { Answer, Hello } from '../../../transport/handshake.js';
+import { Connection } from '../../../transport/wire/connection.js';
+import type { Answer, Greeting } from '../../../transport/protocol/handshake.js';
 
 const closers: (() => Promise<void> | void)[] = [];
 
@@ -73,15 +73,18 @@ export const welcomeAll = (): Answer => ({
   welcome: {
     softwareVersion: '1.2.3',
     name: 'tester, process 1',
+    machineId: 'a machine',
+    engine: 'ggml',
     modelFingerprint: '',
     freeBytes: 2 ** 40 + 1,
     device: 'CPU',
     threads: 2,
+    busy: false,
   },
 });
 
 /** What a coordinator would say. */
-export const hello: Omit<Hello, 'protocolVersion'> = {
+export const hello: Greeting = {
   softwareVersion: '1.2.3',
   role: 'control',
   session: 'a session',

@@ -1,20 +1,36 @@
-import type { Step } from '../../../transport/steps.js';
+import {
+  wantChoice,
+  wantLogprobs,
+  wantNothing,
+  type Segment,
+  type Step,
+} from '../../../step/step.js';
 
-/** A causal step of so many tokens that a stage would accept. */
-export function stepOf(count: number, id = 1): Step {
-  const indices = Int32Array.from({ length: count }, (_, i) => i);
+/** A causal step of one sequence with so many tokens that a stage would accept. */
+export function stepOf(rows: number, id = 1): Step {
+  return { id, epoch: 1, segments: [segmentOf(rows, 7, id)], calibratesKv: false };
+}
+
+/** A step of several sequences with so many tokens each. */
+export function crowdOf(rows: readonly number[], id = 1): Step {
+  const segments = rows.map((each, i) => segmentOf(each, i + 1, id));
+  return { id, epoch: 2 ** 32 - 1, segments, calibratesKv: false };
+}
+
+function segmentOf(rows: number, sequence: number, seed: number): Segment {
+  const indices = Int32Array.from({ length: rows }, (_, i) => i);
   return {
-    id,
-    follows: 0,
-    tokens: indices.map((i) => 1000 + i + id),
+    sequence,
+    tokens: indices.map((i) => 1000 + i + seed),
     positions: indices,
     cells: indices,
-    windowStart: 0,
-    windowLength: 256 * Math.ceil(count / 256),
-    visibleCounts: new Int32Array(count).fill(1),
-    visible: Int32Array.from({ length: 2 * count }, (_, i) => (i % 2) * ((i >> 1) + 1)),
-    outputs: Int32Array.of(count - 1),
-    recentTokens: new Int32Array(0),
+    visible: {
+      windowStart: 0,
+      windowLength: 256 * Math.ceil(rows / 256),
+      counts: new Int32Array(rows).fill(1),
+      ranges: Int32Array.from({ length: 2 * rows }, (_, i) => (i % 2) * ((i >> 1) + 1)),
+    },
+    follows: sequence - 1,
     sampling: {
       temperature: 0.8,
       topK: 0,
@@ -23,5 +39,9 @@ export function stepOf(count: number, id = 1): Step {
       repetitionPenalty: 1,
       seed: 2 ** 32 - 1,
     },
+    recentTokens: indices.subarray(0, Math.min(rows, sequence - 1)),
+    want: Uint8Array.from(indices, (i) =>
+      i < rows - 1 ? wantNothing : sequence % 2 === 0 ? wantLogprobs(5) : wantChoice,
+    ),
   };
 }
