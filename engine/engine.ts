@@ -1,11 +1,13 @@
-import type { Shard } from '../model/shard.js';
+import { DaisychainError } from '../step/errors.js';
+import type { Shard } from '../step/shard.js';
+import type { SegmentResult, Step } from '../step/step.js';
 import type { TensorSource } from '../model/tensor-source.js';
 
 /** How the KV cache stores keys and values. */
 export type KvType = 'f16' | 'q8_0' | 'q4_0';
 export const kvTypes: readonly KvType[] = ['f16', 'q8_0', 'q4_0'];
 
-/** What a stage really keeps them in: `int8` needs a batch that calibrates it first. */
+/** What a stage really keeps them in: `int8` needs a step that calibrates it first. */
 export type StoredKvType = KvType | 'f32' | 'int8';
 
 /** Which of this machine's processors computes; `auto` takes the best there is. */
@@ -16,79 +18,30 @@ export const deviceKinds: readonly DeviceKind[] = ['auto', 'cpu', 'metal', 'cuda
 export type EngineName = 'ggml' | 'onnx';
 export const engineNames: readonly EngineName[] = ['ggml', 'onnx'];
 
-/** How token ids are chosen from logits. Greedy when `temperature` is 0. */
-export interface Sampling {
-  readonly temperature: number;
-  /** Keep the k likeliest; 0 keeps all. */
-  readonly topK: number;
-  /** Keep the likeliest whose probabilities add up to p; 1 keeps all. */
-  readonly topP: number;
-  /** Keep those at least this share as likely as the likeliest; 0 keeps all. */
-  readonly minP: number;
-  /** Divides (or multiplies, when negative) the logits of recent tokens; 1 changes nothing. */
-  readonly repetitionPenalty: number;
-  /** 32 bits. The same seed gives the same choice at the same position, on every stage and split. */
-  readonly seed: number;
-}
-
-export const greedy: Sampling = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  seed: 0,
-};
-
-/**
- * What a stage computes in one step: n tokens of one sequence. The coordinator decides everything in it; equal
- * batches on equal weights give equal results, whatever the split.
- */
-export interface Batch {
-  /** [n] token ids. */
-  readonly tokens: Int32Array;
-  /** [n] positions in the sequence, for rotary embedding and for sampling noise. */
-  readonly positions: Int32Array;
-  /** [n] KV cells that receive these tokens' keys and values. */
-  readonly cells: Int32Array;
-  /** Attention looks at cells [windowStart, windowStart + windowLength) and nowhere else. */
-  readonly windowStart: number;
-  readonly windowLength: number;
-  /**
-   * [n] how many entries of `visible` belong to each token. A token sees the cells of its ranges: causal text needs
-   * one range per token, a tree of drafts one for the prefix and some for its ancestors.
-   */
-  readonly visibleCounts: Int32Array;
-  /** Pairs [from, to) of cells, absolute, within the window; the tokens' ranges one after the other. */
-  readonly visible: Int32Array;
-  /** Rows (indices into `tokens`, ascending) for which the head chooses the next token. */
-  readonly outputs: Int32Array;
-  readonly sampling: Sampling;
-  /** Tokens before this batch that the repetition penalty may look at; empty when it is off. */
-  readonly recentTokens: Int32Array;
-  /**
-   * Stages that keep keys and values as whole numbers choose scales for them that this batch's fit, and those of earlier
-   * batches of the kind. It must be the beginning of a text, and what it
-   * leaves in the cells is of no use.
-   */
-  readonly calibratesKv?: boolean;
-}
-
 /** What a stage needs to know before it loads. */
 export interface StageOptions {
   readonly source: TensorSource;
   readonly shard: Shard;
   /** Number of KV cells. */
   readonly cells: number;
-  /** Conversations that share them in equal parts, one after the other; default 1. */
+  /**
+   * Conversations that share them in equal parts, one after the other; default 1. Whoever loads must know how many there
+   * will be: devices that keep cells in memory of their own have none for more, and an engine may prepare for steps of
+   * several segments only where there are several.
+   */
   readonly conversations?: number;
   /** An engine may keep keys and values in what is as good and takes as little memory; otherwise it refuses. */
   readonly kvType: KvType;
-  /** Most tokens in one batch. */
-  readonly maxBatchTokens: number;
+  /** Most rows of one step. */
+  readonly maxStepRows: number;
   /** Called as weights arrive in their buffers. */
   readonly onProgress?: (loadedBytes: number, totalBytes: number) => void;
+  /** Gives up loading: `load` then frees what it took and rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
+
+/** What an estimate of memory needs to know. */
+export type StageSizes = Omit<StageOptions, 'onProgress' | 'signal'>;
 
 /** Memory that a stage takes, in bytes; `estimate` says it before loading, `Stage.memory` after. */
 export interface StageMemory {
@@ -104,20 +57,32 @@ export interface Stage {
   readonly memory: StageMemory;
   readonly kvType: StoredKvType;
   /**
-   * Computes one batch.
-   * @param hidden [n, hiddenSize] f32, row-major: the previous stage's output; ignored by a shard with the embedding.
-   * @param output without the head: receives [n, hiddenSize] f32. With the head: untouched.
-   * @returns with the head: the chosen token id for every row of `batch.outputs`; otherwise an empty array.
-   * @throws EngineError when the backend fails.
+   * Computes one step.
+   * @param hidden [rows, hiddenSize] f32, row-major: the previous stage's output; ignored by a shard with the embedding.
+   * @param output without the head: receives [rows, hiddenSize] f32. With the head: untouched.
+   * @returns with the head: what every segment wanted, in their order; otherwise an empty array.
+   * @throws EngineError 'step' when the step makes no sense here, 'compute' when the backend fails or `abort` was
+   * called, 'internal' when the stage is closed or the call before is not done.
    */
-  forward(batch: Batch, hidden: Float32Array, output: Float32Array): Promise<Int32Array>;
+  forward(
+    step: Step,
+    hidden: Float32Array,
+    output: Float32Array,
+  ): Promise<readonly SegmentResult[]>;
   /**
-   * Like `forward` for a shard with the head, but gives the logits: [outputs, vocabulary] f32, row-major.
+   * Like `forward` for a shard with the head, but gives the logits: [rows that want a choice, vocabulary] f32, row-major.
    * For measuring quality; logits never travel on a link.
    */
-  logits(batch: Batch, hidden: Float32Array): Promise<Float32Array>;
-  /** Gives up the batch that is being computed, where that is possible: its promise then rejects with EngineError. */
+  logits(step: Step, hidden: Float32Array): Promise<Float32Array>;
+  /**
+   * Gives up the step that is being computed, where that is possible: its promise then rejects with EngineError
+   * 'compute'. When none is, nothing happens, to later steps neither.
+   */
   abort?(): void;
+  /**
+   * Frees everything, when the step that is being computed is done. May be called again; other calls then throw
+   * EngineError 'internal'.
+   */
   dispose(): void;
 }
 
@@ -126,6 +91,7 @@ export interface Device {
   readonly name: string;
   readonly description: string;
   readonly kind: Exclude<DeviceKind, 'auto'> | 'webgpu' | 'coreml' | 'dml';
+  /** Measured when it is read: memory that stages may still take, in bytes. */
   readonly freeBytes: number;
   readonly totalBytes: number;
   /** Buffer types that weights can be put in, the preferred first. */
@@ -142,11 +108,26 @@ export interface Engine {
   readonly threads: number;
   devices(): readonly Device[];
   /** Memory that a stage would take. */
-  estimate(options: Omit<StageOptions, 'onProgress'>): StageMemory;
+  estimate(sizes: StageSizes): StageMemory;
   load(options: StageOptions): Promise<Stage>;
 }
 
-/** A stage cannot be loaded or computed. The message is one line that names the cause and the remedy. */
-export class EngineError extends Error {
+/** Why a stage cannot be loaded or computed. */
+export type EngineErrorCode =
+  /** The model, or its types, are not for this engine or device. */
+  | 'unsupported'
+  /** The device or its driver is not there, or refuses. */
+  | 'device'
+  /** There is not enough memory. */
+  | 'memory'
+  /** A step that makes no sense on this stage. */
+  | 'step'
+  /** The backend failed, or was told to give up. */
+  | 'compute'
+  /** A stage that is closed was used, or a library is not as expected. */
+  | 'internal';
+
+/** The message is one line that names the cause and the remedy. */
+export class EngineError extends DaisychainError<EngineErrorCode> {
   override readonly name = 'EngineError';
 }

@@ -26,13 +26,10 @@ export class AbortSwitch implements Disposable {
     const registry = ggml.deviceRegistry(device.pointer);
     const setCallback = ggml.procedure(registry, 'ggml_backend_set_abort_callback');
     if (!setCallback) return undefined;
+    if (!areDimensionsWhereExpected(ggml)) return undefined;
     const created = new AbortSwitch(ggml);
-    if (created.#works()) {
-      koffi.call(setCallback, setCallbackPrototype, backend, ggml.isEmpty, created.#switch);
-      return created;
-    }
-    created[Symbol.dispose]();
-    return undefined;
+    koffi.call(setCallback, setCallbackPrototype, backend, ggml.isEmpty, created.#switch);
+    return created;
   }
 
   set(isThrown: boolean): void {
@@ -42,13 +39,16 @@ export class AbortSwitch implements Disposable {
   [Symbol.dispose](): void {
     this.ggml.freeContext(this.#context);
   }
+}
 
-  /** Whether the dimensions are where they were in the versions known. */
-  #works(): boolean {
-    const probe = this.ggml.newContext(this.ggml.tensorOverhead());
-    const tensor = this.ggml.newTensor2d(probe, 0, 11, 13);
+/** Whether the dimensions are where they were in the versions known. */
+function areDimensionsWhereExpected(ggml: Ggml): boolean {
+  const context = ggml.newContext(ggml.tensorOverhead());
+  try {
+    const tensor = ggml.newTensor2d(context, 0, 11, 13);
     const [first, second] = koffi.decode(tensor, dimensionsOffset, 'int64', 2) as bigint[];
-    this.ggml.freeContext(probe);
     return Number(first) === 11 && Number(second) === 13;
+  } finally {
+    ggml.freeContext(context);
   }
 }

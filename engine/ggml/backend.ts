@@ -6,16 +6,16 @@ import type { GgmlDevice } from './devices.js';
 import { AbortSwitch } from './abort-switch.js';
 import { ThreadPool } from './thread-pool.js';
 
-/** Values of enum ggml_status. */
-const causes: Readonly<Record<number, string>> = { [-2]: 'out of memory', 1: 'given up' };
+/** GGML_STATUS_ALLOC_FAILED and GGML_STATUS_ABORTED of enum ggml_status. */
+const status = { outOfMemory: -2, givenUp: 1 } as const;
 
 const setThreadsPrototype = koffi.proto('void (void* backend, int threads)');
 
 /** A stream of computation on one device. */
 export class Backend implements Disposable {
   readonly #pointer: Pointer;
-  readonly #pool: ThreadPool | undefined;
-  readonly #abort: AbortSwitch | undefined;
+  #pool: ThreadPool | undefined;
+  #abort: AbortSwitch | undefined;
   readonly #computeAsync: (backend: Pointer, graph: Pointer) => Promise<number>;
 
   constructor(
@@ -24,31 +24,34 @@ export class Backend implements Disposable {
     threads: number,
   ) {
     const pointer = ggml.newBackend(device.pointer, null);
-    if (!pointer) throw new EngineError(`cannot use ${device.name}: its driver refused`);
+    if (!pointer) throw new EngineError('device', `cannot use ${device.name}: its driver refused`);
     this.#pointer = pointer;
     this.#computeAsync = promisify(ggml.compute.async);
-    const registry = ggml.deviceRegistry(device.pointer);
-    const setThreads = ggml.procedure(registry, 'ggml_backend_set_n_threads');
-    if (setThreads) koffi.call(setThreads, setThreadsPrototype, pointer, threads);
-    if (device.kind === 'cpu' && threads > 1) {
-      this.#pool = new ThreadPool(ggml, device, threads);
-      this.#pool.attach(pointer);
+    try {
+      const registry = ggml.deviceRegistry(device.pointer);
+      const setThreads = ggml.procedure(registry, 'ggml_backend_set_n_threads');
+      if (setThreads) koffi.call(setThreads, setThreadsPrototype, pointer, threads);
+      if (device.kind === 'cpu' && threads > 1) {
+        this.#pool = new ThreadPool(ggml, device, threads);
+        this.#pool.attach(pointer);
+      }
+      this.#abort = AbortSwitch.attach(ggml, device, pointer);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
     }
-    this.#abort = AbortSwitch.attach(ggml, device, pointer);
   }
 
-  /** Computes a graph off the event loop. @throws EngineError when the device fails, or `abort` was called. */
+  /** Computes a graph off the event loop. @throws EngineError when the device fails, or `abort` was called meanwhile */
   async compute(graph: Pointer): Promise<void> {
     this.#abort?.set(false);
-    const status = await this.#computeAsync(this.#pointer, graph);
-    if (status !== 0) throw this.#failure(status);
+    this.#check(await this.#computeAsync(this.#pointer, graph));
   }
 
   /** Computes a graph at once; for graphs too small to be worth another thread. */
   computeNow(graph: Pointer): void {
     this.#abort?.set(false);
-    const status = this.ggml.compute(this.#pointer, graph);
-    if (status !== 0) throw this.#failure(status);
+    this.#check(this.ggml.compute(this.#pointer, graph));
   }
 
   /** Gives up what is being computed, if the device can: `compute` then throws. */
@@ -62,8 +65,12 @@ export class Backend implements Disposable {
     this.#abort?.[Symbol.dispose]();
   }
 
-  #failure(status: number): EngineError {
-    const cause = causes[status] ?? `status ${status}`;
-    return new EngineError(`${this.device.name} failed to compute a step: ${cause}`);
+  #check(result: number): void {
+    if (result === 0) return;
+    const { name } = this.device;
+    if (result === status.outOfMemory)
+      throw new EngineError('memory', `${name} failed to compute a step: out of memory`);
+    const cause = result === status.givenUp ? 'given up' : `status ${result}`;
+    throw new EngineError('compute', `${name} failed to compute a step: ${cause}`);
   }
 }

@@ -66,6 +66,9 @@ export function bindGgml(variant: LibraryVariant) {
     ),
     blockSize: base<(type: number) => number>('int64 ggml_blck_size(int)'),
     rowBytes: base<(type: number, elements: number) => number>('size_t ggml_row_size(int, int64)'),
+    /** Product of all dimensions but the first. */
+    rowCount: base<(tensor: Pointer) => number>('int64 ggml_nrows(void*)'),
+    elementCount: base<(tensor: Pointer) => number>('int64 ggml_nelements(void*)'),
     setInput: base<(tensor: Pointer) => void>('void ggml_set_input(void*)'),
     setOutput: base<(tensor: Pointer) => void>('void ggml_set_output(void*)'),
     tensorData: base<(tensor: Pointer) => Pointer>('void* ggml_get_data(void*)'),
@@ -76,6 +79,13 @@ export function bindGgml(variant: LibraryVariant) {
     getRows: base<Binary>('void* ggml_get_rows(void*, void*, void*)'),
     setRows: base<(context: Pointer, into: Pointer, rows: Pointer, indices: Pointer) => Pointer>(
       'void* ggml_set_rows(void*, void*, void*, void*)',
+    ),
+    /** `a` with `b` written over a part of it, whose rows are `rowBytes` apart: in a's memory. */
+    setInPlace: base<
+      (context: Pointer, a: Pointer, b: Pointer, rowBytes: number, offset: number) => Pointer
+    >('void* ggml_set_2d_inplace(void*, void*, void*, size_t, size_t)'),
+    concat: base<(context: Pointer, a: Pointer, b: Pointer, dimension: number) => Pointer>(
+      'void* ggml_concat(void*, void*, void*, int)',
     ),
     rmsNorm: base<(context: Pointer, a: Pointer, epsilon: number) => Pointer>(
       'void* ggml_rms_norm(void*, void*, float)',
@@ -200,9 +210,6 @@ export function bindGgml(variant: LibraryVariant) {
     setBufferUsage: base<(buffer: Pointer, usage: number) => void>(
       'void ggml_backend_buffer_set_usage(void*, int)',
     ),
-    clearBuffer: base<(buffer: Pointer, value: number) => void>(
-      'void ggml_backend_buffer_clear(void*, uint8)',
-    ),
     placeTensor: base<(buffer: Pointer, tensor: Pointer, address: Pointer) => number>(
       'int ggml_backend_tensor_alloc(void*, void*, void*)',
     ),
@@ -212,6 +219,9 @@ export function bindGgml(variant: LibraryVariant) {
     tensorGet: base<
       (tensor: Pointer, data: ArrayBufferView, offset: number, bytes: number) => void
     >('void ggml_backend_tensor_get(void*, void*, size_t, size_t)'),
+    tensorFill: base<(tensor: Pointer, value: number, offset: number, bytes: number) => void>(
+      'void ggml_backend_tensor_memset(void*, uint8, size_t, size_t)',
+    ),
     threadPoolDefaults: base<(parameters: Buffer, threads: number) => void>(
       'void ggml_threadpool_params_init(void*, int)',
     ),

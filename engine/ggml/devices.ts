@@ -27,7 +27,10 @@ export function listDevices(ggml: Ggml): GgmlDevice[] {
       name: ggml.deviceName(pointer),
       description: ggml.deviceDescription(pointer),
       kind,
-      ...memoryOf(ggml, pointer, kind),
+      get freeBytes() {
+        return memoryOf(ggml, pointer, kind).freeBytes;
+      },
+      totalBytes: memoryOf(ggml, pointer, kind).totalBytes,
       bufferTypes: weightBufferTypes.map((type) => ggml.bufferTypeName(type)),
       pointer,
       bufferType,
@@ -39,7 +42,7 @@ export function listDevices(ggml: Ggml): GgmlDevice[] {
 
 /**
  * The device to compute on.
- * @throws EngineError that lists what there is when the wanted kind is not.
+ * @throws EngineError 'device' that lists what there is when the wanted kind is not
  */
 export function chooseDevice(devices: readonly GgmlDevice[], wanted: DeviceKind): GgmlDevice {
   const found =
@@ -48,6 +51,7 @@ export function chooseDevice(devices: readonly GgmlDevice[], wanted: DeviceKind)
       : devices.find((device) => device.kind === wanted);
   if (!found)
     throw new EngineError(
+      'device',
       `no ${wanted} device on this machine: there is ${devices.map((d) => `${d.kind} (${d.name})`).join(', ') || 'none'}`,
     );
   return found;
@@ -68,13 +72,29 @@ function kindOf(ggml: Ggml, pointer: Pointer): Device['kind'] | undefined {
   return registry.startsWith('metal') || registry.startsWith('mtl') ? 'metal' : undefined;
 }
 
-function memoryOf(ggml: Ggml, pointer: Pointer, kind: Device['kind']) {
+function memoryOf(
+  ggml: Ggml,
+  pointer: Pointer,
+  kind: Device['kind'],
+): Pick<Device, 'freeBytes' | 'totalBytes'> {
   // ggml calls all of the machine's memory free on the CPU; the system knows better.
-  if (kind === 'cpu') return { freeBytes: process.availableMemory(), totalBytes: os.totalmem() };
+  const available = process.availableMemory();
+  if (kind === 'cpu') return { freeBytes: available, totalBytes: os.totalmem() };
   const free: [number] = [0];
   const total: [number] = [0];
   ggml.deviceMemory(pointer, free, total);
-  return { freeBytes: free[0], totalBytes: total[0] };
+  // Metal's is the machine's memory: ggml tells how much the GPU may have wired, and not what others use of it.
+  const freeBytes = kind === 'metal' ? Math.min(free[0], available) : free[0];
+  return { freeBytes, totalBytes: total[0] };
+}
+
+/** The first op of a graph that a device cannot compute, as ggml calls it. */
+export function unsupportedOp(ggml: Ggml, device: GgmlDevice, graph: Pointer): string | undefined {
+  for (let i = 0; i < ggml.graphNodes(graph); i++) {
+    const node = ggml.graphNode(graph, i);
+    if (!ggml.deviceSupports(device.pointer, node)) return ggml.opDescription(node);
+  }
+  return undefined;
 }
 
 /** AMX and CPU_REPACK: layouts of weights that the CPU multiplies faster (null-terminated array of pointers). */

@@ -1,12 +1,18 @@
 import os from 'node:os';
-import { architectureOf } from '../../model/architectures/registry.js';
 import type { LibraryVariant } from '../../model/native/libraries.js';
-import type { Device, DeviceKind, Engine, Stage, StageMemory, StageOptions } from '../engine.js';
-import { estimateStageMemory } from '../memory.js';
+import type {
+  Device,
+  DeviceKind,
+  Engine,
+  Stage,
+  StageMemory,
+  StageOptions,
+  StageSizes,
+} from '../engine.js';
 import { bindGgml } from './bindings.js';
 import { chooseDevice, cpuDevice, listDevices } from './devices.js';
 import { GgmlStage, type GgmlContext } from './ggml-stage.js';
-import { Turns } from '../turns.js';
+import { estimateGgmlMemory } from './memory-estimate.js';
 
 /** What to compute on. */
 export interface GgmlEngineOptions {
@@ -17,7 +23,7 @@ export interface GgmlEngineOptions {
 
 /**
  * The default engine: ggml, the tensor library of llama.cpp, through its C API.
- * @throws ModelError when its libraries are not installed, EngineError when the device is not there.
+ * @throws ModelError when its libraries are not installed, EngineError 'device' when the device is not there
  */
 export function openGgmlEngine(options: GgmlEngineOptions): Engine {
   const ggml = bindGgml(variantFor(options.device));
@@ -27,7 +33,7 @@ export function openGgmlEngine(options: GgmlEngineOptions): Engine {
     device: chooseDevice(devices, options.device),
     cpu: cpuDevice(devices),
     threads: options.threads ?? os.availableParallelism(),
-    turns: new Turns(),
+    knownWays: new Map(),
   };
   return new GgmlEngine(context, devices);
 }
@@ -60,11 +66,8 @@ class GgmlEngine implements Engine {
     return this.all;
   }
 
-  estimate(options: Omit<StageOptions, 'onProgress'>): StageMemory {
-    return estimateStageMemory(
-      options,
-      architectureOf(options.source).hyperparameters(options.source),
-    );
+  estimate(sizes: StageSizes): StageMemory {
+    return estimateGgmlMemory(sizes);
   }
 
   load(options: StageOptions): Promise<Stage> {

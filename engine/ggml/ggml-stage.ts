@@ -1,83 +1,99 @@
-import { architectureOf } from '../../model/architectures/registry.js';
-import { headMatrix, type Shard } from '../../model/shard.js';
-import { checkBatch, limitsOf, rowsOf, type BatchLimits } from '../batch.js';
+import { checkModel } from '../../model/architectures/check-model.js';
+import { headMatrix } from '../../model/shard-tensors.js';
+import type { Shard } from '../../step/shard.js';
+import type { SegmentResult, Step } from '../../step/step.js';
+import { checkStep, hiddenOf, stepLimits, type StepLimits } from '../check-step.js';
 import {
   EngineError,
-  type Batch,
   type KvType,
   type Stage,
   type StageMemory,
   type StageOptions,
 } from '../engine.js';
-import { sampleBatch } from '../sampling/sample-batch.js';
-import { isGreedy } from '../sampling/sampler.js';
+import { Resources } from '../resources.js';
+import { headDemand, segmentResults, type HeadDemand } from '../sampling/step-results.js';
+import { StageLifetime } from '../stage-lifetime.js';
 import { Backend } from './backend.js';
 import type { Ggml } from './bindings.js';
 import type { GgmlDevice } from './devices.js';
-import { EmbeddingGraph } from './embedding-graph.js';
+import { Embedding } from './embedding.js';
 import { GraphCache } from './graph-cache.js';
 import { KvCache } from './kv-cache.js';
-import type { HeadOutput, StageParts, StepGraph } from './step-graph.js';
-import type { Turns } from '../turns.js';
+import { MaskWriter } from './mask-writer.js';
+import { Products, type KnownWays } from './products.js';
+import { reservedShapes, stepShape } from './step-shape.js';
+import type { StageParts, StepGraph } from './step-graph.js';
 import { Weights } from './weights.js';
-
-/** Embedding graphs to keep: decoding uses one size, verification and prefill a few. */
-const embeddingGraphs = 16;
 
 /** Steps that take less than this are computed on the event loop's thread. */
 const instantMs = 0.1;
 
-/** Output rows that scratch memory is reserved for; more are possible and make it grow. */
-const reservedOutputs = 16;
-
-/** Devices and threads that stages of an engine share. */
+/** What stages of an engine share. */
 export interface GgmlContext {
   readonly ggml: Ggml;
   readonly device: GgmlDevice;
   readonly cpu: GgmlDevice;
   readonly threads: number;
-  readonly turns: Turns;
+  readonly knownWays: KnownWays;
 }
+
+/** What a stage computes with. */
+interface Computing {
+  readonly backend: Backend;
+  readonly embedding: Embedding | undefined;
+  readonly graphs: GraphCache;
+}
+
+/** What is asked of a head that is not there. */
+const nothing: HeadDemand = { rows: new Int32Array(0), likeliest: false, logits: false };
 
 /** A shard loaded into ggml buffers. */
 export class GgmlStage implements Stage {
-  readonly #backend: Backend;
-  readonly #cpuBackend: Backend;
-  readonly #graphs: GraphCache;
-  readonly #embeddings = new Map<number, EmbeddingGraph>();
+  readonly #lifetime: StageLifetime;
+  /** [rows, hiddenSize] of the largest step. */
+  readonly #embedded: Float32Array;
+  /** [vocabulary] of one row. */
+  readonly #logits: Float32Array;
+  #isGivenUp = false;
 
   private constructor(
-    private readonly context: GgmlContext,
     private readonly parts: StageParts,
-    private readonly limits: BatchLimits,
+    private readonly computing: Computing,
+    private readonly limits: StepLimits,
     readonly kvType: KvType,
+    resources: Resources,
   ) {
-    this.#backend = new Backend(context.ggml, context.device, context.threads);
-    this.#cpuBackend = new Backend(context.ggml, context.cpu, 1);
-    this.#graphs = new GraphCache(context.ggml, context.device, parts);
+    const { sizes, shard } = parts;
+    this.#lifetime = new StageLifetime(() => resources[Symbol.dispose]());
+    this.#embedded = new Float32Array(shard.embedding ? limits.maxStepRows * sizes.hiddenSize : 0);
+    this.#logits = new Float32Array(shard.head ? sizes.vocabulary : 0);
   }
 
-  /** Loads weights and reserves all memory. @throws ModelError, EngineError */
+  /** Loads weights and reserves all memory. @throws ModelError, EngineError; the signal's reason */
   static async load(context: GgmlContext, options: StageOptions): Promise<GgmlStage> {
-    const { ggml, device, cpu } = context;
-    const { source, shard, cells, kvType } = options;
-    const architecture = architectureOf(source);
-    const sizes = architecture.hyperparameters(source);
+    const { ggml, device, cpu, threads, knownWays } = context;
+    const { source, shard, cells, kvType, maxStepRows, signal } = options;
+    const model = checkModel(source, shard);
+    const { sizes } = model;
     const headName = headMatrix(source.tensors);
-    const limits = limitsOf(options, sizes.vocabulary);
-    const kv = new KvCache(ggml, device.bufferType, sizes, shard, cells, kvType);
-    let weights: Weights | undefined;
-    let stage: GgmlStage | undefined;
+    const resources = new Resources();
     try {
-      weights = await Weights.load(ggml, source, shard, device, cpu, options.onProgress);
-      const parts = { architecture, sizes, shard, weights, kv, headName };
-      stage = new GgmlStage(context, parts, limits, kvType);
-      stage.#reserve();
-      return stage;
+      const kv = resources.take(await KvCache.allocate(ggml, device.bufferType, model, options));
+      const weights = resources.take(await Weights.load(ggml, options, device, cpu));
+      const backend = resources.take(new Backend(ggml, device, threads));
+      const products = await Products.choose(ggml, backend, weights, knownWays);
+      const masks = new MaskWriter(ggml);
+      const parts = { ...model, shard, weights, products, kv, masks, headName };
+      const graphs = resources.take(new GraphCache(ggml, device, parts));
+      for (const shape of reservedShapes(shard, cells, maxStepRows)) graphs.reserve(shape);
+      const embedding = shard.embedding
+        ? resources.take(new Embedding(ggml, resources.take(new Backend(ggml, cpu, 1)), weights))
+        : undefined;
+      signal?.throwIfAborted();
+      const limits = stepLimits(options, sizes.vocabulary);
+      return new GgmlStage(parts, { backend, embedding, graphs }, limits, kvType, resources);
     } catch (error) {
-      if (stage) stage.#disposeGraphs();
-      weights?.[Symbol.dispose]();
-      kv[Symbol.dispose]();
+      resources[Symbol.dispose]();
       throw error;
     }
   }
@@ -94,104 +110,82 @@ export class GgmlStage implements Stage {
     return {
       weights: this.parts.weights.bytes,
       kv: this.parts.kv.bytes,
-      compute: this.#graphs.bytes,
+      compute: this.computing.graphs.bytes,
     };
   }
 
-  async forward(batch: Batch, hidden: Float32Array, output: Float32Array): Promise<Int32Array> {
-    if (!this.shard.head) {
-      const graph = await this.#compute(batch, hidden, 'none');
-      graph.getResult(rowsOf(output, batch, this.hiddenSize));
-      return new Int32Array(0);
-    }
-    if (batch.outputs.length === 0) {
-      await this.#compute(batch, hidden, 'none');
-      return new Int32Array(0);
-    }
-    if (!isGreedy(batch.sampling))
-      return sampleBatch(batch, await this.logits(batch, hidden), this.limits.vocabulary);
-    const graph = await this.#compute(batch, hidden, 'argmax');
-    const chosen = new Int32Array(batch.outputs.length);
-    graph.getResult(chosen);
-    return chosen;
+  forward(step: Step, hidden: Float32Array, output: Float32Array): Promise<SegmentResult[]> {
+    return this.#lifetime.compute(async () => {
+      checkStep(step, this.limits);
+      if (!this.shard.head) {
+        const graph = await this.#compute(step, hidden, nothing);
+        graph.getHidden(hiddenOf(output, step, this.hiddenSize));
+        return [];
+      }
+      const demand = headDemand(step);
+      return this.#results(step, await this.#compute(step, hidden, demand), demand);
+    });
   }
 
-  async logits(batch: Batch, hidden: Float32Array): Promise<Float32Array> {
-    if (!this.shard.head) throw new EngineError('this shard has no head');
-    const graph = await this.#compute(batch, hidden, 'logits');
-    const logits = new Float32Array(batch.outputs.length * this.limits.vocabulary);
-    graph.getResult(logits);
-    return logits;
+  logits(step: Step, hidden: Float32Array): Promise<Float32Array> {
+    return this.#lifetime.compute(async () => {
+      if (!this.shard.head) throw new EngineError('unsupported', 'this shard has no head');
+      checkStep(step, this.limits);
+      const { rows } = headDemand(step);
+      const graph = await this.#compute(step, hidden, { rows, likeliest: false, logits: true });
+      const logits = new Float32Array(rows.length * this.parts.sizes.vocabulary);
+      if (rows.length > 0) graph.getLogits(logits);
+      return logits;
+    });
   }
 
   abort(): void {
-    this.#backend.abort();
+    if (!this.#lifetime.isComputing) return;
+    this.#isGivenUp = true;
+    this.computing.backend.abort();
   }
 
   dispose(): void {
-    this.#disposeGraphs();
-    this.parts.weights[Symbol.dispose]();
-    this.parts.kv[Symbol.dispose]();
+    this.#lifetime.close();
   }
 
-  async #compute(batch: Batch, hidden: Float32Array, head: HeadOutput): Promise<StepGraph> {
-    checkBatch(batch, this.limits);
-    const graph = this.#graphs.get({
-      tokens: batch.tokens.length,
-      outputs: head === 'none' ? 0 : batch.outputs.length,
-      windowStart: batch.windowStart,
-      windowLength: batch.windowLength,
-      head,
-    });
-    graph.setInputs(
-      batch,
-      this.shard.embedding ? this.#embed(batch) : rowsOf(hidden, batch, this.hiddenSize),
-    );
-    await this.context.turns.take(() => this.#run(graph));
+  async #compute(step: Step, hidden: Float32Array, demand: HeadDemand): Promise<StepGraph> {
+    this.#isGivenUp = false;
+    const { segments } = step;
+    const graph = this.computing.graphs.get(stepShape(step, demand));
+    await graph.setInputs(segments, this.#entering(step, hidden), demand.rows);
+    if (this.#isGivenUp) throw new EngineError('compute', 'the step was given up');
+    await this.#run(graph);
     return graph;
+  }
+
+  /** What enters the layers: embedded tokens, or what the stage before gave. */
+  #entering(step: Step, hidden: Float32Array): Float32Array {
+    const { embedding } = this.computing;
+    if (!embedding) return hiddenOf(hidden, step, this.hiddenSize);
+    const rows = hiddenOf(this.#embedded, step, this.hiddenSize);
+    embedding.lookUp(step.segments, rows);
+    return rows;
   }
 
   /** What is computed sooner than another thread would be awake is computed here. */
   async #run(graph: StepGraph): Promise<void> {
+    const { backend } = this.computing;
     const begin = performance.now();
-    if (graph.computeMs < instantMs) this.#backend.computeNow(graph.graph);
-    else await this.#backend.compute(graph.graph);
+    if (graph.computeMs < instantMs) backend.computeNow(graph.graph);
+    else await backend.compute(graph.graph);
     graph.computeMs = performance.now() - begin;
   }
 
-  #embed(batch: Batch): Float32Array {
-    const { ggml } = this.context;
-    const tokens = batch.tokens.length;
-    let graph = this.#embeddings.get(tokens);
-    if (!graph) {
-      if (this.#embeddings.size >= embeddingGraphs) this.#disposeEmbeddings();
-      graph = new EmbeddingGraph(ggml, this.#cpuBackend, this.parts.weights.embedding, tokens);
-      this.#embeddings.set(tokens, graph);
-    }
-    const hidden = new Float32Array(tokens * this.hiddenSize);
-    graph.lookUp(batch.tokens, hidden);
-    return hidden;
-  }
-
-  /** Scratch memory for the largest prefill chunk and for a verification step, so that it never has to grow. */
-  #reserve(): void {
-    const { cells, maxBatchTokens } = this.limits;
-    const head = this.shard.head ? 'logits' : 'none';
-    const window = { windowStart: 0, windowLength: cells, head } as const;
-    this.#graphs.reserve({ ...window, tokens: maxBatchTokens, outputs: 1 });
-    const outputs = Math.min(reservedOutputs, maxBatchTokens);
-    this.#graphs.reserve({ ...window, tokens: outputs, outputs });
-  }
-
-  #disposeEmbeddings(): void {
-    for (const graph of this.#embeddings.values()) graph[Symbol.dispose]();
-    this.#embeddings.clear();
-  }
-
-  #disposeGraphs(): void {
-    this.#disposeEmbeddings();
-    this.#graphs[Symbol.dispose]();
-    this.#backend[Symbol.dispose]();
-    this.#cpuBackend[Symbol.dispose]();
+  #results(step: Step, graph: StepGraph, demand: HeadDemand): SegmentResult[] {
+    const likeliest = new Int32Array(demand.likeliest ? demand.rows.length : 0);
+    if (demand.likeliest) graph.getLikeliest(likeliest);
+    return segmentResults(step, {
+      likeliest: (index) => likeliest[index]!,
+      logits: (index) => {
+        graph.getLogits(this.#logits, index);
+        return this.#logits;
+      },
+    });
   }
 }

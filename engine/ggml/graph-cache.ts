@@ -1,10 +1,14 @@
 import { EngineError } from '../engine.js';
 import type { Ggml, Pointer } from './bindings.js';
-import type { GgmlDevice } from './devices.js';
-import { StepGraph, type StageParts, type StepShape } from './step-graph.js';
+import { unsupportedOp, type GgmlDevice } from './devices.js';
+import { StepGraph, type StageParts } from './step-graph.js';
+import { shapeKey, type StepShape } from './step-shape.js';
 
-/** Graphs to keep: a conversation needs one per 256 cells of context, and a few for prefill and verification. */
-const capacity = 64;
+/**
+ * Segments of all graphs to keep: a conversation needs one per 256 cells of context, and a few for prefill and
+ * verification.
+ */
+const capacity = 128;
 
 /**
  * The graphs of a stage, by shape. They share one scratch memory, as only one computes at a time: it is sized for the
@@ -12,7 +16,9 @@ const capacity = 64;
  */
 export class GraphCache implements Disposable {
   readonly #allocator: Pointer;
+  /** By shape; the one that was used last comes last. */
   readonly #graphs = new Map<string, StepGraph>();
+  #bytes = 0;
 
   constructor(
     private readonly ggml: Ggml,
@@ -24,22 +30,23 @@ export class GraphCache implements Disposable {
 
   /** Scratch memory in bytes. */
   get bytes(): number {
-    return this.ggml.allocatorBytes(this.#allocator, 0);
+    return this.#bytes;
   }
 
   /**
    * Sizes the scratch memory and checks that the device has every op.
-   * @throws EngineError when memory is short or an op is missing.
+   * @throws EngineError 'memory', or 'unsupported' when an op is missing
    */
   reserve(shape: StepShape): void {
     using graph = new StepGraph(this.ggml, this.parts, shape);
     this.#checkOps(graph.graph);
     if (!this.ggml.reserveGraph(this.#allocator, graph.graph)) throw this.#outOfMemory();
+    this.#bytes = this.ggml.allocatorBytes(this.#allocator, 0);
   }
 
-  /** The graph of a shape, ready for inputs. @throws EngineError when memory is short. */
+  /** The graph of a shape, ready for inputs. @throws EngineError 'memory' */
   get(shape: StepShape): StepGraph {
-    const key = `${shape.tokens} ${shape.outputs} ${shape.windowStart} ${shape.windowLength} ${shape.head}`;
+    const key = shapeKey(shape);
     let graph = this.#graphs.get(key);
     if (graph) this.#graphs.delete(key);
     else graph = this.#build(shape);
@@ -50,22 +57,35 @@ export class GraphCache implements Disposable {
   [Symbol.dispose](): void {
     this.#clear();
     this.ggml.freeAllocator(this.#allocator);
+    this.#bytes = 0;
   }
 
   #build(shape: StepShape): StepGraph {
-    const before = this.bytes;
-    const graph = new StepGraph(this.ggml, this.parts, shape);
-    if (!this.ggml.allocateGraph(this.#allocator, graph.graph)) {
+    const { ggml } = this;
+    const graph = new StepGraph(ggml, this.parts, shape);
+    const isAllocated = ggml.allocateGraph(this.#allocator, graph.graph);
+    const bytes = ggml.allocatorBytes(this.#allocator, 0);
+    // The memory of the graphs before is gone, also when there is none instead.
+    if (bytes !== this.#bytes) this.#clear();
+    this.#bytes = bytes;
+    if (!isAllocated) {
       graph[Symbol.dispose]();
       throw this.#outOfMemory();
     }
-    if (this.bytes !== before) this.#clear();
-    const oldest = this.#graphs.entries().next().value;
-    if (oldest && this.#graphs.size >= capacity) {
-      this.#graphs.delete(oldest[0]);
-      oldest[1][Symbol.dispose]();
-    }
+    this.#makeRoom(shape.segments.length);
     return graph;
+  }
+
+  /** Those that were not used for long give way. */
+  #makeRoom(segments: number): void {
+    let kept = segments;
+    for (const { shape } of this.#graphs.values()) kept += shape.segments.length;
+    for (const [key, graph] of this.#graphs) {
+      if (kept <= capacity) return;
+      kept -= graph.shape.segments.length;
+      this.#graphs.delete(key);
+      graph[Symbol.dispose]();
+    }
   }
 
   #clear(): void {
@@ -75,17 +95,17 @@ export class GraphCache implements Disposable {
 
   #checkOps(graph: Pointer): void {
     const { ggml, device } = this;
-    for (let i = 0; i < ggml.graphNodes(graph); i++) {
-      const node = ggml.graphNode(graph, i);
-      if (!ggml.deviceSupports(device.pointer, node))
-        throw new EngineError(
-          `${device.name} cannot compute ${ggml.opDescription(node)} for this model: use --device cpu or --kv-type f16`,
-        );
-    }
+    const op = unsupportedOp(ggml, device, graph);
+    if (op !== undefined)
+      throw new EngineError(
+        'unsupported',
+        `${device.name} cannot compute ${op} for this model: use --device cpu or --kv-type f16`,
+      );
   }
 
   #outOfMemory(): EngineError {
     return new EngineError(
+      'memory',
       `not enough memory on ${this.device.name} for computing: use a smaller --chunk, a smaller --context or fewer layers`,
     );
   }

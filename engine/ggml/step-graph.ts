@@ -1,23 +1,16 @@
 import type { Architecture } from '../../model/architectures/architecture.js';
 import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
-import { outputNormTensor, type Shard } from '../../model/shard.js';
-import { EngineError, type Batch } from '../engine.js';
+import { outputNormTensor } from '../../model/shard-tensors.js';
+import type { Shard } from '../../step/shard.js';
+import type { Segment } from '../../step/step.js';
+import { EngineError } from '../engine.js';
 import { tensorType, type Ggml, type Pointer } from './bindings.js';
-import { GgmlGraphBuilder } from './ggml-graph-builder.js';
+import { GgmlGraphBuilder, type SegmentInputs } from './ggml-graph-builder.js';
 import type { KvCache } from './kv-cache.js';
+import type { MaskWriter } from './mask-writer.js';
+import type { Products } from './products.js';
+import type { HeadShape, StepShape } from './step-shape.js';
 import type { Weights } from './weights.js';
-
-/** What the head of a graph gives: nothing, the likeliest token ids, or logits. */
-export type HeadOutput = 'none' | 'argmax' | 'logits';
-
-/** Graphs of equal shape are interchangeable. */
-export interface StepShape {
-  readonly tokens: number;
-  readonly outputs: number;
-  readonly windowStart: number;
-  readonly windowLength: number;
-  readonly head: HeadOutput;
-}
 
 /** What graphs of one stage have in common. */
 export interface StageParts {
@@ -25,16 +18,18 @@ export interface StageParts {
   readonly sizes: Hyperparameters;
   readonly shard: Shard;
   readonly weights: Weights;
+  readonly products: Products;
   readonly kv: KvCache;
+  readonly masks: MaskWriter;
   /** Name of the head's matrix, without its suffix. */
   readonly headName: string;
 }
 
-/** Upper bounds for the ops and tensors of one layer and of everything around the layers. */
-const nodesPerLayer = 48;
+/** Upper bounds for the tensors of a layer without its products, of its attention for one segment, and of all around. */
+const nodesPerLayer = 40;
+const productsPerLayer = 8;
+const nodesPerAttention = 10;
 const nodesAround = 32;
-
-const f16NegativeInfinity = 0xfc00;
 
 /** One step of a stage as a ggml graph: built once per shape, computed many times. */
 export class StepGraph implements Disposable {
@@ -45,109 +40,149 @@ export class StepGraph implements Disposable {
   readonly #hidden: Pointer;
   readonly #positions: Pointer;
   readonly #cells: Pointer;
-  readonly #mask: Pointer;
-  readonly #outputRows: Pointer;
-  readonly #result: Pointer;
-  readonly #maskValues: Uint16Array;
+  readonly #segments: readonly SegmentInputs[];
+  readonly #headRows: Pointer;
   readonly #cellValues: BigInt64Array;
+  /** Hidden states behind the layers. */
+  #result: Pointer | undefined;
+  #likeliest: Pointer | undefined;
+  #logits: Pointer | undefined;
 
+  /** @throws EngineError 'unsupported' when the model lacks a tensor */
   constructor(
     private readonly ggml: Ggml,
-    parts: StageParts,
+    private readonly parts: StageParts,
     readonly shape: StepShape,
   ) {
-    const { sizes, shard } = parts;
-    const { tokens, windowStart, windowLength } = shape;
-    const nodes = nodesAround + nodesPerLayer * (shard.endLayer - shard.firstLayer);
-    const context = ggml.newContext(
+    const { sizes } = parts;
+    const nodes = mostNodes(parts, shape);
+    this.#context = ggml.newContext(
       nodes * ggml.tensorOverhead() + ggml.graphOverhead(nodes, false),
     );
-    this.#context = context;
-    const input = (type: number, ne0: number, ne1?: number) => {
-      const tensor =
-        ne1 === undefined
-          ? ggml.newTensor1d(context, type, ne0)
-          : ggml.newTensor2d(context, type, ne0, ne1);
-      ggml.setInput(tensor);
-      return tensor;
-    };
-    this.#hidden = input(tensorType.f32, sizes.hiddenSize, tokens);
-    this.#positions = input(tensorType.i32, tokens);
-    this.#cells = input(tensorType.i64, tokens);
-    this.#mask = input(tensorType.f16, windowLength, tokens);
-    this.#outputRows = input(tensorType.i32, Math.max(1, shape.outputs));
-    this.#maskValues = new Uint16Array(windowLength * tokens);
-    this.#cellValues = new BigInt64Array(tokens);
-
-    this.graph = ggml.newGraph(context, nodes, false);
-    const builder = new GgmlGraphBuilder(
-      ggml,
-      context,
-      this.graph,
-      sizes,
-      parts.weights,
-      parts.kv,
-      {
-        tokens,
-        windowStart,
-        windowLength,
-        positions: this.#positions,
-        cells: this.#cells,
-        mask: this.#mask,
-      },
-    );
-    let hidden = this.#hidden;
-    for (let layer = shard.firstLayer; layer < shard.endLayer; layer++)
-      hidden = parts.architecture.layer(builder, sizes, layer, hidden);
-    this.#result = this.#addHead(builder, parts, hidden);
-    // Without outputs the last stage only fills its cells: what nobody reads is not computed.
-    if (shard.head && shape.head === 'none') return;
-    ggml.setOutput(this.#result);
-    ggml.expand(this.graph, this.#result);
+    try {
+      this.graph = ggml.newGraph(this.#context, nodes, false);
+      const rows = shape.segments.reduce((sum, segment) => sum + segment.rows, 0);
+      this.#hidden = this.#input(tensorType.f32, sizes.hiddenSize, rows);
+      this.#positions = this.#input(tensorType.i32, rows);
+      this.#cells = this.#input(tensorType.i64, rows);
+      this.#segments = this.#segmentInputs(shape);
+      this.#headRows = this.#input(tensorType.i32, shape.head?.rows ?? 1);
+      this.#cellValues = new BigInt64Array(rows);
+      this.#build(rows, shape.head);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
   }
 
-  /** Fills the graph's inputs. @param hidden [n, hiddenSize] f32, row-major. */
-  setInputs(batch: Batch, hidden: Float32Array): void {
-    const { ggml } = this;
-    const set = (tensor: Pointer, values: ArrayBufferView) =>
-      ggml.tensorSet(tensor, values, 0, values.byteLength);
-    set(this.#hidden, hidden);
-    if (batch.tokens.length !== this.shape.tokens)
-      throw new EngineError('the batch does not have the shape of its graph');
-    set(this.#positions, batch.positions);
-    batch.cells.forEach((cell, i) => (this.#cellValues[i] = BigInt(cell)));
-    set(this.#cells, this.#cellValues);
-    fillMask(this.#maskValues, batch);
-    set(this.#mask, this.#maskValues);
-    if (this.shape.head !== 'none') set(this.#outputRows, batch.outputs);
+  /**
+   * Fills the graph's inputs.
+   * @param segments of the graph's shape
+   * @param hidden [rows, hiddenSize] f32, row-major
+   * @param headRows the rows that the head is asked for
+   */
+  async setInputs(
+    segments: readonly Segment[],
+    hidden: Float32Array,
+    headRows: Int32Array,
+  ): Promise<void> {
+    this.#set(this.#hidden, hidden);
+    for (const [i, segment] of segments.entries()) {
+      const { firstRow, mask } = this.#segments[i]!;
+      const { positions, cells } = segment;
+      this.#set(this.#positions, positions, firstRow * positions.BYTES_PER_ELEMENT);
+      for (let row = 0; row < cells.length; row++)
+        this.#cellValues[firstRow + row] = BigInt(cells[row]!);
+      await this.parts.masks.write(mask, segment);
+    }
+    this.#set(this.#cells, this.#cellValues);
+    if (headRows.length > 0) this.#set(this.#headRows, headRows);
   }
 
-  /** Reads the result: hidden states, token ids or logits, as the shape says. */
-  getResult(into: ArrayBufferView): void {
-    this.ggml.tensorGet(this.#result, into, 0, into.byteLength);
+  /** @param into [rows, hiddenSize] f32, of a graph without the head */
+  getHidden(into: Float32Array): void {
+    this.#get(this.#result, into);
+  }
+
+  /** @param into the likeliest token of every row that the head was asked for */
+  getLikeliest(into: Int32Array): void {
+    this.#get(this.#likeliest, into);
+  }
+
+  /** @param into f32 [vocabulary] for each of some rows that the head was asked for, from `first` on */
+  getLogits(into: Float32Array, first = 0): void {
+    this.#get(this.#logits, into, first * this.parts.sizes.vocabulary * into.BYTES_PER_ELEMENT);
   }
 
   [Symbol.dispose](): void {
     this.ggml.freeContext(this.#context);
   }
 
-  #addHead(builder: GgmlGraphBuilder, parts: StageParts, hidden: Pointer): Pointer {
-    const { ggml, shape } = this;
-    if (shape.head === 'none') return hidden;
-    const rows = ggml.getRows(this.#context, hidden, this.#outputRows);
-    const logits = builder.linear(builder.rmsNorm(rows, outputNormTensor), parts.headName);
-    return shape.head === 'logits' ? logits : ggml.argmax(this.#context, logits);
+  #input(type: number, ne0: number, ne1?: number): Pointer {
+    const { ggml } = this;
+    const tensor =
+      ne1 === undefined
+        ? ggml.newTensor1d(this.#context, type, ne0)
+        : ggml.newTensor2d(this.#context, type, ne0, ne1);
+    ggml.setInput(tensor);
+    // It is filled, so it needs memory, also where no op reads it.
+    ggml.expand(this.graph, tensor);
+    return tensor;
+  }
+
+  #segmentInputs({ segments }: StepShape): SegmentInputs[] {
+    let firstRow = 0;
+    return segments.map((segment) => {
+      const mask = this.#input(tensorType.f16, segment.windowLength, segment.rows);
+      const inputs = { ...segment, firstRow, mask };
+      firstRow += segment.rows;
+      return inputs;
+    });
+  }
+
+  #build(rows: number, head: HeadShape | undefined): void {
+    const { ggml, parts } = this;
+    const { architecture, sizes, shard } = parts;
+    const builder = new GgmlGraphBuilder(ggml, this.#context, this.graph, parts, {
+      rows,
+      segments: this.#segments,
+      positions: this.#positions,
+      cells: this.#cells,
+    });
+    let hidden = this.#hidden;
+    for (let layer = shard.firstLayer; layer < shard.endLayer; layer++)
+      hidden = architecture.layer(builder, sizes, layer, hidden);
+    // The last stage only fills its cells when nothing is wanted: what nobody reads is not computed.
+    if (!shard.head) this.#result = this.#output(hidden);
+    else if (head) this.#addHead(builder, hidden, head);
+  }
+
+  #addHead(builder: GgmlGraphBuilder, hidden: Pointer, head: HeadShape): void {
+    const rows = this.ggml.getRows(this.#context, hidden, this.#headRows);
+    const logits = builder.linear(builder.rmsNorm(rows, outputNormTensor), this.parts.headName);
+    if (head.logits) this.#logits = this.#output(logits);
+    if (head.likeliest) this.#likeliest = this.#output(this.ggml.argmax(this.#context, logits));
+  }
+
+  #output(tensor: Pointer): Pointer {
+    this.ggml.setOutput(tensor);
+    this.ggml.expand(this.graph, tensor);
+    return tensor;
+  }
+
+  #set(tensor: Pointer, values: ArrayBufferView, offset = 0): void {
+    this.ggml.tensorSet(tensor, values, offset, values.byteLength);
+  }
+
+  #get(tensor: Pointer | undefined, into: ArrayBufferView, offset = 0): void {
+    if (tensor === undefined) throw new EngineError('internal', 'the graph does not give this');
+    this.ggml.tensorGet(tensor, into, offset, into.byteLength);
   }
 }
 
-/** Writes 0 where a token sees a cell of the window and -infinity elsewhere: f16 [n, windowLength]. */
-export function fillMask(mask: Uint16Array, batch: Batch): void {
-  const { visible, visibleCounts, windowStart, windowLength } = batch;
-  mask.fill(f16NegativeInfinity);
-  let range = 0;
-  for (let row = 0; row < visibleCounts.length; row++) {
-    const start = row * windowLength - windowStart;
-    for (let i = visibleCounts[row] ?? 0; i > 0; i--, range += 2)
-      mask.fill(0, start + (visible[range] ?? 0), start + (visible[range + 1] ?? 0));
-  }
+function mostNodes({ shard, products }: StageParts, { segments, head }: StepShape): number {
+  const perLayer =
+    nodesPerLayer + nodesPerAttention * segments.length + productsPerLayer * products.mostNodesEach;
+  const layers = shard.endLayer - shard.firstLayer;
+  return nodesAround + layers * perLayer + segments.length + (head ? products.mostNodesEach : 0);
 }

@@ -16,12 +16,13 @@ export class TensorArena implements Disposable {
 
   /**
    * Gives every tensor of the context its memory.
-   * @throws EngineError when there is not enough.
+   * @throws EngineError 'memory' when there is not enough
    */
   allocate(purpose: string): Pointer {
     const buffer = this.ggml.allocateTensors(this.context, this.bufferType);
     if (!buffer)
       throw new EngineError(
+        'memory',
         `not enough memory in ${this.ggml.bufferTypeName(this.bufferType)} for the ${purpose}: give this stage fewer layers (--layers) or a smaller --context`,
       );
     this.#buffer = buffer;

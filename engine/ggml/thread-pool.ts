@@ -19,7 +19,7 @@ const parameterBytes = 4096;
 export class ThreadPool implements Disposable {
   readonly #pool: Pointer;
 
-  /** @throws EngineError when the threads cannot be started. */
+  /** @throws EngineError 'device' when the threads cannot be started */
   constructor(
     private readonly ggml: Ggml,
     private readonly cpu: GgmlDevice,
@@ -29,7 +29,10 @@ export class ThreadPool implements Disposable {
     ggml.threadPoolDefaults(parameters, threads);
     const pool = this.#call('ggml_threadpool_new', prototypes.create, parameters);
     if (!pool)
-      throw new EngineError(`cannot start ${threads} compute threads: use fewer --threads`);
+      throw new EngineError(
+        'device',
+        `cannot start ${threads} compute threads: use fewer --threads`,
+      );
     this.#pool = pool;
   }
 
@@ -45,7 +48,7 @@ export class ThreadPool implements Disposable {
   #call(name: string, prototype: TypeObject, ...values: unknown[]): Pointer | null {
     const procedure = this.ggml.procedure(this.ggml.deviceRegistry(this.cpu.pointer), name);
     if (!procedure)
-      throw new EngineError(`this build of ggml lacks ${name}: run npm install again`);
+      throw new EngineError('internal', `this build of ggml lacks ${name}: run npm install again`);
     return koffi.call(procedure, prototype, ...values) as Pointer | null;
   }
 }

@@ -1,8 +1,6 @@
 import os from 'node:os';
-import { architectureOf } from '../../model/architectures/registry.js';
-import type { Device, Engine, Stage, StageMemory, StageOptions } from '../engine.js';
-import { Turns } from '../turns.js';
-import { bindOnnxRuntime } from './bindings.js';
+import type { Device, Engine, Stage, StageMemory, StageOptions, StageSizes } from '../engine.js';
+import { bindOnnxRuntime } from './runtime/api.js';
 import { estimateOnnxMemory } from './memory-estimate.js';
 import { OnnxStage, type OnnxContext } from './onnx-stage.js';
 import { checkProvider } from './probe.js';
@@ -18,6 +16,8 @@ export interface OnnxEngineOptions {
   readonly cacheDirectory: string;
   /** Whether types that the engine cannot compute with exactly may become 8 bits; otherwise they are refused. */
   readonly requantize?: boolean;
+  /** Is told in one line of what went wrong and was put right, such as a damaged file that is packed again. */
+  readonly warn?: (message: string) => void;
 }
 
 /**
@@ -32,8 +32,7 @@ export function openOnnxEngine(options: OnnxEngineOptions): Engine {
     runtime,
     provider: providerNamed(options.provider),
     threads,
-    turns: new Turns(),
-    matrices: new MatrixCache(options.cacheDirectory, threads),
+    matrices: new MatrixCache(options.cacheDirectory, { threads, warn: options.warn }),
     requantize: options.requantize ?? false,
   });
 }
@@ -52,7 +51,9 @@ class OnnxEngine implements Engine {
       name: `onnx/${name}`,
       kind,
       description,
-      freeBytes: process.availableMemory(),
+      get freeBytes() {
+        return process.availableMemory();
+      },
       totalBytes: os.totalmem(),
       bufferTypes: ['memory of ONNX Runtime'],
     };
@@ -66,9 +67,8 @@ class OnnxEngine implements Engine {
     return [this.device];
   }
 
-  estimate(options: Omit<StageOptions, 'onProgress'>): StageMemory {
-    const sizes = architectureOf(options.source).hyperparameters(options.source);
-    return estimateOnnxMemory(options, sizes);
+  estimate(sizes: StageSizes): StageMemory {
+    return estimateOnnxMemory(sizes);
   }
 
   load(options: StageOptions): Promise<Stage> {

@@ -1,88 +1,71 @@
-import { architectureOf } from '../../model/architectures/registry.js';
-import { headMatrix, ropeFactorsTensor, type Shard } from '../../model/shard.js';
-import { checkBatch, limitsOf, rowsOf, type BatchLimits } from '../batch.js';
-import {
-  EngineError,
-  type Batch,
-  type Stage,
-  type StageMemory,
-  type StageOptions,
-} from '../engine.js';
-import { isGreedy } from '../sampling/sampler.js';
-import { sampleBatch } from '../sampling/sample-batch.js';
-import type { Turns } from '../turns.js';
-import { causalStart } from './causal-range.js';
-import { CausalSteps } from './causal-steps.js';
-import { rowsOfLoneToken } from './graph/lone-token-attention.js';
-import { buildShardModel, type ShardParts } from './graph/shard-graph.js';
-import { KvCache } from './kv-cache.js';
-import { DeviceKvMemory, HostKvMemory, type KvMemory } from './kv-memory.js';
-import { storageFor, type KvStorage } from './kv-type.js';
-import { LoneToken } from './lone-token.js';
-import { MaskedSteps } from './masked-steps.js';
-import { RopeTable } from './rope-table.js';
-import { Session, type SessionOptions } from './session.js';
-import { StepMemory, type Wanted } from './step-memory.js';
+import { checkModel } from '../../model/architectures/check-model.js';
+import { headMatrix, ropeFactorsTensor } from '../../model/shard-tensors.js';
+import type { Shard } from '../../step/shard.js';
+import type { Segment, SegmentResult, Step } from '../../step/step.js';
+import { checkStep, hiddenOf, stepLimits, type StepLimits } from '../check-step.js';
+import { EngineError, type Stage, type StageMemory, type StageOptions } from '../engine.js';
+import { headDemand, segmentResults, type HeadDemand } from '../sampling/step-results.js';
+import { StageLifetime } from '../stage-lifetime.js';
+import type { ShardParts } from './graph/shard-graph.js';
+import { storageFor, type KvStorage } from './kv/kv-type.js';
+import { leastProductRows } from './product-rows.js';
+import type { SessionOptions } from './runtime/session.js';
+import { ShardGraphs } from './shard-graphs.js';
+import { AbortableRuns } from './steps/abortable-runs.js';
+import { causalStart } from './steps/causal-range.js';
+import { RopeTable } from './steps/rope-table.js';
+import { runsOf, type Run } from './steps/runs.js';
+import { StepBuffers } from './steps/step-buffers.js';
 import type { MatrixCache } from './weights/matrix-cache.js';
 import { ShardWeights } from './weights/shard-weights.js';
 
 /** What stages of an engine share. */
 export interface OnnxContext extends SessionOptions {
-  readonly turns: Turns;
   readonly matrices: MatrixCache;
   /** Whether types that cannot be computed with exactly may become 8 bits. */
   readonly requantize: boolean;
 }
 
-/** A shard loaded into an ONNX Runtime session. */
+/** A shard loaded into ONNX Runtime sessions. */
 export class OnnxStage implements Stage {
-  /** Loaded when the first batch comes that is not plain text. */
-  #masked: Promise<MaskedSteps> | undefined;
-  #running: Session | undefined;
+  readonly #lifetime: StageLifetime;
+  readonly #runs = new AbortableRuns();
   #isCalibrated = false;
 
   private constructor(
-    private readonly context: OnnxContext,
     private readonly parts: ShardParts,
-    private readonly limits: BatchLimits,
-    private readonly causal: CausalSteps,
-    private readonly steps: StepMemory,
-    private readonly kv: KvMemory,
+    private readonly limits: StepLimits,
+    private readonly buffers: StepBuffers,
+    private readonly graphs: ShardGraphs,
     readonly kvType: KvStorage,
-  ) {}
+  ) {
+    this.#lifetime = new StageLifetime(() => void graphs[Symbol.asyncDispose]());
+  }
 
-  /** Loads weights and allocates all memory. @throws ModelError, EngineError */
+  /** Loads weights and allocates all memory. @throws ModelError, EngineError, the signal's reason */
   static async load(context: OnnxContext, options: StageOptions): Promise<OnnxStage> {
-    const { source, shard, cells, conversations = 1, maxBatchTokens, onProgress } = options;
-    const architecture = architectureOf(source);
-    const sizes = architecture.hyperparameters(source);
+    const { source, shard, cells, conversations = 1, maxStepRows, signal } = options;
+    const model = checkModel(source, shard);
+    const { sizes } = model;
     const storage = storageFor(options.kvType, context.provider);
     const headName = headMatrix(source.tensors);
-    const limits = limitsOf(options, sizes.vocabulary);
-    const { matrices, requantize } = context;
     const isCpu = context.provider.kind === 'cpu';
-    // Devices fuse products in ways of their own.
-    const how = { requantize, joins: isCpu };
-    const weights = await ShardWeights.load(source, shard, matrices, how, onProgress);
-    const parts = { architecture, sizes, shard, weights, headName };
+    const weights = await ShardWeights.load(options, context.matrices, {
+      requantize: context.requantize,
+      // Devices fuse products in ways of their own.
+      joins: isCpu,
+    });
+    const parts = { ...model, shard, weights, headName };
+    const formats = weights.matrices.map(({ format }) => format);
+    const leastRows = isCpu ? await leastProductRows(context, formats) : 1;
     const rope = new RopeTable(sizes, weights.optionalVector(ropeFactorsTensor));
-    const steps = new StepMemory(sizes, shard, rope, maxBatchTokens, storage);
-    // Devices have kernels of their own, of which none is known to round like another; attention to int8 has only one.
-    const lone = isCpu && storage === 'f32' ? new LoneToken(rowsOfLoneToken(sizes)) : undefined;
-    const model = buildShardModel(parts, { kind: lone ? 'invariant' : 'plain', storage });
-    const session = await Session.open(context, model, weights.folder);
-    const { memoryName } = session.provider;
-    try {
-      const kv =
-        memoryName === undefined
-          ? new HostKvMemory(new KvCache(sizes, shard, cells + (lone?.extraCells ?? 0), storage))
-          : new DeviceKvMemory(session, memoryName, sizes, shard, cells, conversations);
-      const causal = new CausalSteps(session, steps, kv, lone);
-      return new OnnxStage(context, parts, limits, causal, steps, kv, storage);
-    } catch (error) {
-      session[Symbol.dispose]();
-      throw error;
-    }
+    const buffers = new StepBuffers(sizes, shard, rope, maxStepRows, leastRows);
+    const graphs = await ShardGraphs.open(
+      { options: context, parts, buffers, storage, cells, conversations, leastRows },
+      signal,
+    );
+    const limits = stepLimits(options, sizes.vocabulary);
+    return new OnnxStage(parts, limits, buffers, graphs, storage);
   }
 
   get shard(): Shard {
@@ -96,99 +79,116 @@ export class OnnxStage implements Stage {
   get memory(): StageMemory {
     return {
       weights: this.parts.weights.bytes,
-      kv: this.kv.bytes,
-      compute: this.steps.bytes,
+      kv: this.graphs.kv.bytes,
+      compute: this.buffers.bytes,
     };
   }
 
-  async forward(batch: Batch, hidden: Float32Array, output: Float32Array): Promise<Int32Array> {
-    const none = new Int32Array(0);
-    if (!this.shard.head) {
-      await this.#compute(batch, hidden, 'hidden');
-      const into = rowsOf(output, batch, this.hiddenSize);
-      into.set(this.steps.nextHidden.subarray(0, into.length));
-      return none;
-    }
-    if (batch.outputs.length === 0) {
-      await this.#compute(batch, hidden, 'nothing');
-      return none;
-    }
-    if (isGreedy(batch.sampling)) {
-      await this.#compute(batch, hidden, 'tokens');
-      return Int32Array.from(this.steps.chosen.subarray(0, batch.outputs.length), Number);
-    }
-    await this.#compute(batch, hidden, 'logits');
-    return sampleBatch(batch, this.steps.logits(batch.outputs.length), this.limits.vocabulary);
-  }
-
-  async logits(batch: Batch, hidden: Float32Array): Promise<Float32Array> {
-    if (!this.shard.head) throw new EngineError('this shard has no head');
-    await this.#compute(batch, hidden, 'logits');
-    return this.steps.logits(batch.outputs.length).slice();
-  }
-
-  abort(): void {
-    this.#running?.abort();
-  }
-
-  dispose(): void {
-    this.#masked?.then((steps) => steps[Symbol.dispose]()).catch(() => undefined);
-    this.causal[Symbol.dispose]();
-    this.kv[Symbol.dispose]();
-    this.causal.session[Symbol.dispose]();
-  }
-
-  async #compute(batch: Batch, hidden: Float32Array, wanted: Wanted): Promise<void> {
-    checkBatch(batch, this.limits);
-    this.#checkCalibrated(batch);
-    const { shard, weights } = this.parts;
-    const into = rowsOf(this.steps.hidden, batch, this.hiddenSize);
-    if (shard.embedding) weights.embedding.lookUp(batch.tokens, into);
-    else into.set(rowsOf(hidden, batch, this.hiddenSize));
-    const start = this.#plainStart(batch);
-    const steps = start === undefined ? await this.#maskedSteps() : this.causal;
-    await this.context.turns.take(async () => {
-      this.#running = steps.session;
-      await (
-        steps instanceof CausalSteps
-          ? steps.compute(batch, start as number, wanted)
-          : steps.compute(batch, wanted)
-      ).finally(() => (this.#running = undefined));
+  forward(
+    step: Step,
+    hidden: Float32Array,
+    output: Float32Array,
+  ): Promise<readonly SegmentResult[]> {
+    const { buffers, hiddenSize } = this;
+    return this.#compute(step, hidden, headDemand, ({ segments, firstRow, endRow }) => {
+      if (this.shard.head) return segmentResults({ segments }, buffers);
+      const rows = buffers.nextHidden(endRow - firstRow);
+      hiddenOf(output, step, hiddenSize).set(rows, firstRow * hiddenSize);
+      return [];
     });
   }
 
-  /** @throws EngineError when keys and values could not be kept */
-  #checkCalibrated(batch: Batch): void {
+  async logits(step: Step, hidden: Float32Array): Promise<Float32Array> {
+    if (!this.shard.head) throw new EngineError('step', 'this shard has no head');
+    const { vocabulary } = this.parts.sizes;
+    const logits = new Float32Array(headDemand(step).rows.length * vocabulary);
+    let next = 0;
+    const demandOf = (run: Run) => ({ ...headDemand(run), likeliest: false, logits: true });
+    await this.#compute(step, hidden, demandOf, (run) => {
+      const count = headDemand(run).rows.length;
+      for (let i = 0; i < count; i++, next++) logits.set(this.buffers.logits(i), next * vocabulary);
+      return [];
+    });
+    return logits;
+  }
+
+  abort(): void {
+    if (this.#lifetime.isComputing) this.#runs.abort();
+  }
+
+  dispose(): void {
+    this.#lifetime.close();
+  }
+
+  /**
+   * Computes a step, run by run.
+   * @param demandOf what is asked of the head for a run
+   * @param take is called with every run while its results are in the buffers
+   * @returns what `take` gave, one after the other
+   */
+  #compute<Result>(
+    step: Step,
+    hidden: Float32Array,
+    demandOf: (run: Run) => HeadDemand,
+    take: (run: Run) => readonly Result[],
+  ): Promise<readonly Result[]> {
+    return this.#lifetime.compute(async () => {
+      checkStep(step, this.limits);
+      this.#checkCalibrated(step);
+      this.#runs.begin();
+      const results: Result[] = [];
+      for (const run of runsOf(
+        step,
+        (segment) => this.#startOf(segment),
+        this.graphs.mostSegments,
+      )) {
+        this.#enter(run, step, hidden);
+        const graph = await this.graphs.graphFor(run);
+        await graph.compute(run, demandOf(run), this.#runs);
+        results.push(...take(run));
+      }
+      return results;
+    });
+  }
+
+  /** Fills in the hidden states that a run's rows enter the shard as. */
+  #enter({ segments, firstRow, endRow }: Run, step: Step, hidden: Float32Array): void {
+    const { weights, shard } = this.parts;
+    const { hiddenSize } = this;
+    const into = this.buffers.hidden(endRow - firstRow);
+    if (!shard.embedding) {
+      const all = hiddenOf(hidden, step, hiddenSize);
+      into.set(all.subarray(firstRow * hiddenSize, endRow * hiddenSize));
+      return;
+    }
+    let next = 0;
+    for (const { tokens } of segments) {
+      const end = next + tokens.length * hiddenSize;
+      weights.embedding.lookUp(tokens, into.subarray(next, end));
+      next = end;
+    }
+  }
+
+  /** @throws EngineError 'step' when keys and values could not be kept */
+  #checkCalibrated({ segments, calibratesKv }: Step): void {
     if (this.kvType !== 'int8') return;
-    if (batch.calibratesKv && causalStart(batch) !== batch.cells[0])
+    if (calibratesKv && segments.some((segment) => causalStart(segment) !== segment.cells[0]))
       throw new EngineError(
+        'step',
         'a step that calibrates keys and values must be the beginning of a text',
       );
-    this.#isCalibrated ||= batch.calibratesKv ?? false;
+    this.#isCalibrated ||= calibratesKv ?? false;
     if (!this.#isCalibrated)
-      throw new EngineError('keys and values of 8 bits need a step that calibrates them first');
-  }
-
-  /** The first cell that a batch sees, if it is plain text whose cells can be bound. */
-  #plainStart(batch: Batch): number | undefined {
-    const start = causalStart(batch);
-    if (start === undefined) return undefined;
-    return this.kv.holds(start, batch.cells.at(-1) as number) ? start : undefined;
-  }
-
-  #maskedSteps(): Promise<MaskedSteps> {
-    return (this.#masked ??= this.#openMasked());
-  }
-
-  /** @throws EngineError when keys and values are out of reach */
-  async #openMasked(): Promise<MaskedSteps> {
-    const { context, parts, kv, kvType } = this;
-    if (!(kv instanceof HostKvMemory))
       throw new EngineError(
-        `${context.provider.name} computes plain text only, each conversation in its own cells: use --provider cpu`,
+        'step',
+        'keys and values of 8 bits need a step that calibrates them first',
       );
-    const model = buildShardModel(parts, { kind: 'masked', storage: kvType });
-    const session = await Session.open(context, model, parts.weights.folder);
-    return new MaskedSteps(session, this.steps, kv.cache);
+  }
+
+  /** The first cell that a segment sees, if it is plain text whose cells can be bound. */
+  #startOf(segment: Segment): number | undefined {
+    const start = causalStart(segment);
+    if (start === undefined) return undefined;
+    return this.graphs.kv.holds(start, segment.cells.at(-1) as number) ? start : undefined;
   }
 }

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from '../engine.js';
-import { bindOnnxRuntime } from './bindings.js';
+import { bindOnnxRuntime } from './runtime/api.js';
 import { providerNamed, providerNames, type ProviderName } from './providers.js';
 
 /** Whether a provider can be used on this machine, and if not, why. */
@@ -30,7 +30,7 @@ export function probeProviders(): ProviderStatus[] {
 export function checkProvider(name: ProviderName): void {
   const problem = providerProblem(name);
   if (problem !== undefined)
-    throw new EngineError(`--provider ${name}: ${problem}: use --provider cpu`);
+    throw new EngineError('device', `--provider ${name}: ${problem}: use --provider cpu`);
 }
 
 /** Why a provider cannot be used here, in one line; undefined when it can. */

@@ -1,5 +1,5 @@
 import type { Device } from '../engine.js';
-import type { OnnxRuntime, Pointer } from './bindings.js';
+import type { OnnxRuntime, Pointer } from './runtime/api.js';
 
 /** Which of ONNX Runtime's execution providers computes. What it lacks, the CPU computes. */
 export type ProviderName = 'cpu' | 'webgpu' | 'coreml' | 'dml';

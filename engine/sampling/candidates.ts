@@ -1,4 +1,4 @@
-import type { Sampling } from '../engine.js';
+import type { Sampling } from '../../step/sampling.js';
 
 /** Tokens further below the likeliest than this (after temperature) have a probability below 1e-13: never candidates. */
 const negligible = 30;

@@ -1,4 +1,4 @@
-import type { Sampling } from '../engine.js';
+import type { Sampling } from '../../step/sampling.js';
 import { filterCandidates, isFiltered } from './candidates.js';
 import { gumbelOfBits, maxGumbelNoise, mayExceed, noiseBits, noisePrefix } from './noise.js';
 

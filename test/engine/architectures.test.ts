@@ -2,8 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { causalBatch } from '../../coord/step-builder.js';
-import { engineNames, greedy, type KvType, type Stage } from '../../engine/engine.js';
+import { textStep } from '../../bench/text-step.js';
+import { engineNames, type KvType, type Stage } from '../../engine/engine.js';
 import { architectureOf } from '../../model/architectures/registry.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { writeGguf } from '../../model/gguf/writer.js';
@@ -23,14 +23,11 @@ afterAll(() => rm(folder, { recursive: true }));
 
 async function stageOf(source: TensorSource, kvType: KvType = 'f16', on = ggml): Promise<Stage> {
   const shard = { firstLayer: 0, endLayer: 3, embedding: true, head: true };
-  return on.load({ source, shard, cells: 256, kvType, maxBatchTokens: 64 });
+  return on.load({ source, shard, cells: 256, kvType, maxStepRows: 64 });
 }
 
 async function allLogits(stage: Stage): Promise<Float32Array> {
-  const outputs = Int32Array.from(tokens, (_, i) => i);
-  const range = { start: 0, length: 256 };
-  const batch = causalBatch(tokens, 0, tokens.length, range, outputs, greedy);
-  return stage.logits(batch, new Float32Array(0));
+  return stage.logits(textStep(tokens, { cells: { start: 0, length: 256 } }), new Float32Array(0));
 }
 
 /**
@@ -104,7 +101,7 @@ describe('a stage', () => {
       shard,
       cells: 256,
       kvType: 'f16',
-      maxBatchTokens: 64,
+      maxStepRows: 64,
     } as const;
     const stage = await engine.load(options);
     const estimate = engine.estimate(options);

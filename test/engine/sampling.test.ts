@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { greedy, type Sampling } from '../../engine/engine.js';
 import { filterCandidates } from '../../engine/sampling/candidates.js';
 import {
   gumbelNoise,
@@ -9,6 +8,7 @@ import {
 } from '../../engine/sampling/noise.js';
 import { randomNumbers } from '../transport/support/random.js';
 import { chooseToken, isGreedy } from '../../engine/sampling/sampler.js';
+import { greedy, type Sampling } from '../../step/sampling.js';
 
 const open: Sampling = { ...greedy, temperature: 1 };
 const logits = Float32Array.of(2, 1, 0.5, 0, -1, -3);

@@ -1,7 +1,7 @@
 import type { Graph } from './graph.js';
-import { namesOf } from './kv-names.js';
+import { segmentInput } from './input-names.js';
+import { cacheKinds, cellNames, scaleNames } from './kv-names.js';
 import { microsoft } from './model-proto.js';
-import { stepInput } from './step-input.js';
 
 /** Names of queries, keys and values: f32 [1, n, heads · headSize] each. */
 export interface Rows {
@@ -15,6 +15,8 @@ export interface AttentionOptions {
   /** Heads of queries in a row. */
   readonly heads: number;
   readonly kvHeads: number;
+  /** Of the segment whose rows they are. */
+  readonly place: number;
   /** The layer whose cells are seen and written; without one, rows see each other and those before them alone. */
   readonly layer?: number;
   /** Whether cells are int8, with scales. */
@@ -35,13 +37,16 @@ export const hides = -3e38;
 export function addAttentionNode(
   graph: Graph,
   { queries, keys, values }: Rows,
-  { heads, kvHeads, layer, isInt8, mask, seesAhead }: AttentionOptions,
+  { heads, kvHeads, place, layer, isInt8, mask, seesAhead }: AttentionOptions,
   outputs: readonly string[] = [graph.newName(), graph.newName(), graph.newName()],
 ): readonly string[] {
-  const past = layer === undefined ? ['', ''] : namesOf(layer, 'past');
-  const scales = layer === undefined || !isInt8 ? [] : namesOf(layer, 'pastScales');
+  const { lastCell, cells } = segmentInput(place);
+  const past =
+    layer === undefined ? ['', ''] : cacheKinds.map((kind) => cellNames(layer, kind, place).past);
+  const scales =
+    layer === undefined || !isInt8 ? [] : cacheKinds.map((kind) => scaleNames(layer, kind).past);
   // Rotation is done already, so there are no tables and positions; nor are there sinks behind the mask.
-  const lengths = [stepInput.lastCell, stepInput.cells, '', '', ''];
+  const lengths = [lastCell, cells, '', '', ''];
   graph.nodeWithOutputs(
     'GroupQueryAttention',
     [queries, keys, values, ...past, ...lengths, mask ?? '', '', ...scales],

@@ -1,9 +1,8 @@
-import { elementType } from '../bindings.js';
+import { elementType } from '../runtime/api.js';
 import {
   encodeModel,
   type Attribute,
   type Dimension,
-  type FilePart,
   type GraphInfo,
   type Initializer,
   type NodeInfo,
@@ -57,18 +56,23 @@ export class Graph {
    * Adds a node that computes one of two graphs, which see the tensors of this one.
    * @param condition bool [1]
    * @param outputs of the node
-   * @param whenTrue adds nodes to a graph @returns the names of as many outputs there
+   * @param whenTrue adds nodes to a graph, where the outputs have the names given
    * @param whenFalse as `whenTrue`
    */
   choose(
     condition: string,
     outputs: readonly TensorInfoProto[],
-    whenTrue: (branch: Graph) => readonly string[],
-    whenFalse: (branch: Graph) => readonly string[],
+    whenTrue: (branch: Graph, names: readonly string[]) => void,
+    whenFalse: (branch: Graph, names: readonly string[]) => void,
   ): void {
-    const branch = (build: (branch: Graph) => readonly string[]) => {
+    const branch = (build: typeof whenTrue) => {
       const graph = new Graph(this);
-      build(graph).forEach((name, i) => graph.#outputs.push({ ...outputs[i]!, name }));
+      const named = outputs.map((output) => ({ ...output, name: this.newName() }));
+      graph.#outputs.push(...named);
+      build(
+        graph,
+        named.map(({ name }) => name),
+      );
       return { graph: graph.#info };
     };
     const attributes = { then_branch: branch(whenTrue), else_branch: branch(whenFalse) };
@@ -76,22 +80,25 @@ export class Graph {
     this.nodeWithOutputs('If', [condition], names, attributes);
   }
 
-  /** A tensor whose values are known; given twice, it is there once. */
-  constant(
-    name: string,
-    type: number,
-    shape: readonly number[],
-    data: ArrayBufferView | FilePart,
-  ): string {
-    if (this.outer) return this.outer.constant(name, type, shape, data);
-    this.#initializers.set(name, { name, type, shape, data });
-    return name;
+  /** Adds a tensor whose values are known; given twice, it is there once. @returns its name */
+  add(initializer: Initializer): string {
+    if (this.outer) return this.outer.add(initializer);
+    this.#initializers.set(initializer.name, initializer);
+    return initializer.name;
+  }
+
+  /** As `add`. */
+  constant(name: string, type: number, shape: readonly number[], data: ArrayBufferView): string {
+    return this.add({ name, type, shape, data });
   }
 
   /** A small list of whole numbers, as shapes and axes are given. */
   list(values: readonly number[]): string {
+    if (this.outer) return this.outer.list(values);
+    const name = `[${values.join()}]`;
+    if (this.#initializers.has(name)) return name;
     return this.constant(
-      `[${values.join()}]`,
+      name,
       elementType.i64,
       [values.length],
       BigInt64Array.from(values, BigInt),
@@ -102,7 +109,7 @@ export class Graph {
     return this.outer?.newName() ?? `#${this.#names++}`;
   }
 
-  encode(): Uint8Array {
+  encode(): Promise<Uint8Array> {
     return encodeModel(this.#info);
   }
 

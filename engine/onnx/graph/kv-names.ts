@@ -2,20 +2,20 @@
 export const cacheKinds = ['keys', 'values'] as const;
 export type CacheKind = (typeof cacheKinds)[number];
 
-/**
- * Names of a layer's keys and values, and of their scales where they are whole numbers. The same memory is bound to
- * past and present.
- */
-export function cacheNames(layer: number, kind: CacheKind) {
-  return {
-    past: `past ${kind} ${layer}`,
-    present: `present ${kind} ${layer}`,
-    pastScales: `past scales of ${kind} ${layer}`,
-    presentScales: `present scales of ${kind} ${layer}`,
-  };
+/** Names of two tensors that are bound to the same memory: as a step finds it, and as it leaves it. */
+export interface PastAndPresent {
+  readonly past: string;
+  readonly present: string;
 }
 
-/** One name of a layer's keys, and the same of its values. */
-export function namesOf(layer: number, what: keyof ReturnType<typeof cacheNames>): string[] {
-  return cacheKinds.map((kind) => cacheNames(layer, kind)[what]);
+/** Names of a layer's keys or values. @param place of the segment whose they are */
+export function cellNames(layer: number, kind: CacheKind, place = 0): PastAndPresent {
+  const name = `${kind} of layer ${layer}, segment ${place}`;
+  return { past: `past ${name}`, present: `present ${name}` };
+}
+
+/** Names of the scales that a layer's keys or values have where they are whole numbers. */
+export function scaleNames(layer: number, kind: CacheKind): PastAndPresent {
+  const name = `scales of ${kind} of layer ${layer}`;
+  return { past: `past ${name}`, present: `present ${name}` };
 }

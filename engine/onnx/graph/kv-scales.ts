@@ -1,5 +1,5 @@
 import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
-import { elementType } from '../bindings.js';
+import { elementType } from '../runtime/api.js';
 import type { Graph } from './graph.js';
 import type { CacheKind } from './kv-names.js';
 

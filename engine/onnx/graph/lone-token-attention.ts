@@ -1,12 +1,12 @@
 import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
-import { elementType } from '../bindings.js';
+import { elementType } from '../runtime/api.js';
 import { addAttentionNode, hides, type Rows } from './attention-node.js';
 import type { Graph } from './graph.js';
-import { cacheNames, type CacheKind } from './kv-names.js';
-import { stepInput } from './step-input.js';
+import { segmentInput } from './input-names.js';
+import { cellNames, type CacheKind } from './kv-names.js';
 
 /** Name of a mask, f32 [1, 1, rows, cells]: hides the cells that a token takes along when it is alone. */
-const hidesNext = 'hides next cells';
+const hidesNext = (place: number) => `hides next cells of segment ${place}`;
 
 /** The rows of a token that is alone: heads that share keys sit on a row each, and there are two at least. */
 export function rowsOfLoneToken({ heads, kvHeads }: Pick<Hyperparameters, 'heads' | 'kvHeads'>) {
@@ -14,35 +14,37 @@ export function rowsOfLoneToken({ heads, kvHeads }: Pick<Hyperparameters, 'heads
 }
 
 /** Adds what all layers of a graph with `addLoneTokenAttention` refer to. */
-export function addLoneTokenInputs(graph: Graph, sizes: Hyperparameters): void {
-  const { bool, f32, i64 } = elementType;
+export function addLoneTokenInputs(graph: Graph, sizes: Hyperparameters, place: number): void {
+  const { f32, i64 } = elementType;
+  const { nextCells, maskPadding } = segmentInput(place);
   const rows = rowsOfLoneToken(sizes);
-  graph.input(stepInput.isAlone, bool, [1]);
-  graph.input(stepInput.nextCells, i64, [rows - 1]);
-  graph.input(stepInput.maskPadding, i64, [8]);
+  graph.input(nextCells, i64, [rows - 1]);
+  graph.input(maskPadding, i64, [8]);
   const values = new Float32Array(rows * (rows - 1)).fill(hides);
   const last = graph.constant('last columns', f32, [1, 1, rows, rows - 1], values);
-  graph.nodeWithOutputs('Pad', [last, stepInput.maskPadding], [hidesNext]);
+  graph.nodeWithOutputs('Pad', [last, maskPadding], [hidesNext(place)]);
 }
 
 /**
  * Adds the attention of one token as that of several rows, which is less work as well: keys and values are rearranged
  * for every head, so a head of queries per head of keys is enough. Keys and values must have as many rows: the cells
  * behind the token's own are written as they are, and hidden.
- * @returns what was attended to, and present keys and values
+ * @param outputs what was attended to, and present keys and values
  */
 export function addLoneTokenAttention(
   graph: Graph,
   { heads, kvHeads, headSize }: Hyperparameters,
   layer: number,
+  place: number,
   { queries, keys, values }: Rows,
-): string[] {
+  outputs: readonly string[],
+): void {
   const group = heads / kvHeads;
   const reshape = (x: string, ...shape: number[]) => graph.node('Reshape', [x, graph.list(shape)]);
   const swap = (x: string) => graph.node('Transpose', [x], { perm: [0, 2, 1, 3] });
   const withNext = (x: string, kind: CacheKind) => {
-    const { past } = cacheNames(layer, kind);
-    const cells = graph.node('Gather', [past, stepInput.nextCells], { axis: 2 });
+    const { past } = cellNames(layer, kind, place);
+    const cells = graph.node('Gather', [past, segmentInput(place).nextCells], { axis: 2 });
     // A single cell's heads follow each other as they are.
     const rows = group > 2 ? swap(cells) : cells;
     return graph.node('Concat', [x, reshape(rows, 1, -1, kvHeads * headSize)], { axis: 1 });
@@ -51,14 +53,18 @@ export function addLoneTokenAttention(
     group === 1
       ? graph.node('Concat', [queries, queries], { axis: 1 })
       : reshape(swap(reshape(queries, 1, kvHeads, group, headSize)), 1, group, kvHeads * headSize);
-  const [attended = '', ...present] = addAttentionNode(
+  const [attended = '', ...present] = outputs;
+  const spread = graph.newName();
+  addAttentionNode(
     graph,
     { queries: split, keys: withNext(keys, 'keys'), values: withNext(values, 'values') },
-    { heads: kvHeads, kvHeads, layer, mask: hidesNext },
+    { heads: kvHeads, kvHeads, place, layer, mask: hidesNext(place) },
+    [spread, ...present],
   );
-  const joined =
-    group === 1
-      ? graph.node('Gather', [attended, graph.list([0])], { axis: 1 })
-      : reshape(swap(reshape(attended, 1, group, kvHeads, headSize)), 1, 1, heads * headSize);
-  return [joined, ...present];
+  if (group === 1)
+    graph.nodeWithOutputs('Gather', [spread, graph.list([0])], [attended], { axis: 1 });
+  else {
+    const joined = swap(reshape(spread, 1, group, kvHeads, headSize));
+    graph.nodeWithOutputs('Reshape', [joined, graph.list([1, 1, heads * headSize])], [attended]);
+  }
 }

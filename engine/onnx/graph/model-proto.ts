@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import protobuf from 'protobufjs';
 
 /** The part of ONNX's model format (onnx.proto) that the engine writes. */
@@ -128,17 +129,34 @@ export interface GraphInfo {
   readonly outputs: readonly TensorInfoProto[];
 }
 
-/** Writes a model as protobuf. */
-export function encodeModel(graph: GraphInfo): Uint8Array {
-  const model = {
-    ir_version: irVersion,
-    opset_import: [
-      { domain: '', version: opsetVersion },
-      { domain: microsoft, version: 1 },
-    ],
-    graph: graphProto(graph),
-  };
-  return modelType.encode(modelType.fromObject(model)).finish();
+/** Nodes that are written at a time. */
+const nodesPerPiece = 200;
+
+/**
+ * Writes a model as protobuf. What is written of a message in several pieces is one message, so that others get their
+ * turn in between.
+ */
+export async function encodeModel({ nodes, ...rest }: GraphInfo): Promise<Uint8Array> {
+  const pieces = [
+    encode({
+      ir_version: irVersion,
+      opset_import: [
+        { domain: '', version: opsetVersion },
+        { domain: microsoft, version: 1 },
+      ],
+      graph: graphProto({ nodes: [], ...rest }),
+    }),
+  ];
+  for (let first = 0; first < nodes.length; first += nodesPerPiece) {
+    await setImmediate();
+    const piece = nodes.slice(first, first + nodesPerPiece);
+    pieces.push(encode({ graph: { node: piece.map((node, i) => nodeProto(node, first + i)) } }));
+  }
+  return Buffer.concat(pieces);
+}
+
+function encode(model: object): Uint8Array {
+  return modelType.encode(model).finish();
 }
 
 function graphProto({ nodes, initializers, inputs, outputs }: GraphInfo): object {

@@ -1,12 +1,14 @@
 import type { GraphBuilder } from '../../../model/architectures/graph-builder.js';
 import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
-import { elementType } from '../bindings.js';
+import { elementType } from '../runtime/api.js';
 import { blockSize, type Matrix } from '../weights/layout.js';
 import type { ShardWeights } from '../weights/shard-weights.js';
-import { Attention, type AttentionForm } from './attention.js';
+import type { AttentionForm } from './attention-form.js';
+import { addAttention } from './attention.js';
 import type { Graph } from './graph.js';
 import { microsoft } from './model-proto.js';
-import { stepInput } from './step-input.js';
+import { addProduct, offsetsOf, scalesOf, valuesOf } from './product.js';
+import { stepInput } from './input-names.js';
 
 /** A tensor of a graph: [1, n, features], the heads one after the other. */
 export interface Value {
@@ -84,9 +86,8 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   }
 
   attention(layer: number, q: Value, k: Value, v: Value): Value {
-    const attention = new Attention(this.sizes, this.form, layer);
     const rows = { queries: q.name, keys: k.name, values: v.name };
-    return { name: attention.addTo(this.graph, rows), heads: 1 };
+    return { name: addAttention(this.graph, this.sizes, this.form, layer, rows), heads: 1 };
   }
 
   swiglu(gate: Value, up: Value): Value {
@@ -133,47 +134,15 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
 
   #multiply(x: string, matrix: Matrix): string {
     const { graph } = this;
-    const { name, inputSize, outputSize, format, parts } = matrix;
-    if (format.bits === 32) {
-      const shape = [outputSize, inputSize];
-      const stored = graph.constant(name, elementType.f32, shape, parts.values);
-      const rows = graph.node('Reshape', [x, graph.list([-1, inputSize])]);
-      const product = graph.node('Gemm', [rows, stored], { transB: 1 });
-      return graph.node('Reshape', [product, graph.list([1, -1, outputSize])]);
-    }
-    const blocks = inputSize / blockSize;
-    const product = graph.node(
-      'MatMulNBits',
-      [
-        x,
-        graph.constant(
-          `${name} values`,
-          elementType.u8,
-          [outputSize, blocks, (blockSize * format.bits) / 8],
-          parts.values,
-        ),
-        graph.constant(`${name} scales`, elementType.f32, [outputSize, blocks], parts.scales),
-      ],
-      {
-        K: inputSize,
-        N: outputSize,
-        bits: format.bits,
-        block_size: blockSize,
-        // Activations as 8-bit blocks, as in ggml: several times faster than f32.
-        accuracy_level: 4,
-      },
-      microsoft,
-    );
-    if (!format.hasOffsets) return product;
+    const product = addProduct(graph, x, matrix, valuesOf(matrix), scalesOf(matrix));
+    if (!matrix.format.hasOffsets) return product;
     // Σ (scale · q + offset) · x over a block is scale · Σ q · x + offset · Σ x.
-    const offsets = graph.constant(
-      `${name} offsets`,
-      elementType.f32,
-      [outputSize, blocks],
-      parts.offsets,
-    );
+    const offsets = graph.add(offsetsOf(matrix));
     const transposed = graph.node('Transpose', [offsets], { perm: [1, 0] });
-    const rest = graph.node('MatMul', [this.#sumBlocks(x, blocks), transposed]);
+    const rest = graph.node('MatMul', [
+      this.#sumBlocks(x, matrix.inputSize / blockSize),
+      transposed,
+    ]);
     return graph.node('Add', [product, rest]);
   }
 

@@ -1,13 +1,15 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Architecture } from '../../../model/architectures/architecture.js';
 import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
-import { outputNormTensor, type Shard } from '../../../model/shard.js';
-import { elementType } from '../bindings.js';
+import type { Shard } from '../../../step/shard.js';
+import { outputNormTensor } from '../../../model/shard-tensors.js';
+import { elementType } from '../runtime/api.js';
 import type { ShardWeights } from '../weights/shard-weights.js';
 import { Graph } from './graph.js';
-import type { AttentionForm } from './attention.js';
+import { hasWayForLoneTokens, type AttentionForm } from './attention-form.js';
+import { segmentInput, stepInput } from './input-names.js';
 import { addLoneTokenInputs } from './lone-token-attention.js';
 import { OnnxGraphBuilder, type Value } from './onnx-graph-builder.js';
-import { stepInput } from './step-input.js';
 
 /** Names of what a shard's graph gives, beside keys and values. */
 export const stepOutput = {
@@ -33,14 +35,17 @@ export interface ShardParts {
  * A shard as an ONNX model: layers, and where it has the head the norm, the head's matrix and the choice of the
  * likeliest token as well. One model serves batches of all sizes; what is not asked of it is not copied out.
  */
-export function buildShardModel(parts: ShardParts, form: AttentionForm): Uint8Array {
+export async function buildShardModel(parts: ShardParts, form: AttentionForm): Promise<Uint8Array> {
   const { architecture, sizes, shard, weights } = parts;
   const graph = new Graph();
   addInputs(graph, sizes, form);
   const builder = new OnnxGraphBuilder(graph, sizes, weights, form);
   let hidden = firstHidden(graph, builder, shard);
-  for (let layer = shard.firstLayer; layer < shard.endLayer; layer++)
+  for (let layer = shard.firstLayer; layer < shard.endLayer; layer++) {
     hidden = architecture.layer(builder, sizes, layer, hidden);
+    // Others get their turn.
+    await setImmediate();
+  }
   if (shard.head) addHead(graph, builder, parts, hidden);
   else {
     graph.nodeWithOutputs('Identity', [builder.nameOf(hidden)], [stepOutput.hidden]);
@@ -61,18 +66,32 @@ function firstHidden(graph: Graph, builder: OnnxGraphBuilder, shard: Shard): Val
   return builder.add(hidden, { name: zeros, heads: 1 });
 }
 
-function addInputs(graph: Graph, sizes: Hyperparameters, { kind, storage }: AttentionForm): void {
-  const { bool, f32, i32, i64 } = elementType;
+function addInputs(graph: Graph, sizes: Hyperparameters, form: AttentionForm): void {
+  const { bool, f32, i64 } = elementType;
   const rotated = sizes.rope.dimensions / 2;
   graph.input(stepInput.hidden, f32, [1, 'n', sizes.hiddenSize]);
   graph.input(stepInput.cosines, f32, ['n', rotated]);
   graph.input(stepInput.sines, f32, ['n', rotated]);
   graph.input(stepInput.rotations, i64, [1, 'n']);
-  graph.input(stepInput.lastCell, i32, [1]);
-  graph.input(stepInput.cells, i32, []);
-  if (kind === 'masked') graph.input(stepInput.mask, f32, [1, 1, 'n', 'cells']);
-  if (storage === 'int8') graph.input(stepInput.calibrates, bool, [1]);
-  if (kind === 'invariant') addLoneTokenInputs(graph, sizes);
+  if (form.isMasked) graph.input(stepInput.mask, f32, [1, 1, 'n', 'cells']);
+  if (form.places > 1) graph.input(stepInput.segmentRows, i64, [form.places]);
+  else if (form.storage === 'int8') graph.input(stepInput.calibrates, bool, [1]);
+  for (let place = 0; place < form.places; place++) addSegmentInputs(graph, sizes, form, place);
+}
+
+function addSegmentInputs(
+  graph: Graph,
+  sizes: Hyperparameters,
+  form: AttentionForm,
+  place: number,
+): void {
+  const { bool, i32 } = elementType;
+  const { lastCell, cells, isEmpty, isAlone } = segmentInput(place);
+  graph.input(lastCell, i32, [1]);
+  graph.input(cells, i32, []);
+  if (form.places > 1) graph.input(isEmpty, bool, [1]);
+  if (hasWayForLoneTokens(form)) graph.input(isAlone, bool, [1]);
+  if (form.spreadsLoneTokens) addLoneTokenInputs(graph, sizes, place);
 }
 
 function addHead(

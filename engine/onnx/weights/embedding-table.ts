@@ -20,11 +20,17 @@ export class EmbeddingTable {
     this.#rowBytes = tensor.bytes / (tensor.shape[1] ?? 1);
   }
 
-  /** @throws ModelError when the source cannot be read */
-  static async load(source: TensorSource, tensor: TensorInfo): Promise<EmbeddingTable> {
+  /** @throws ModelError when the source cannot be read, the signal's reason */
+  static async load(
+    source: TensorSource,
+    tensor: TensorInfo,
+    signal?: AbortSignal,
+  ): Promise<EmbeddingTable> {
     const data = new Uint8Array(tensor.bytes);
-    for (let offset = 0; offset < data.byteLength; offset += chunkBytes)
+    for (let offset = 0; offset < data.byteLength; offset += chunkBytes) {
+      signal?.throwIfAborted();
       await source.read(tensor.name, offset, data.subarray(offset, offset + chunkBytes));
+    }
     return new EmbeddingTable(tensor, data);
   }
 

@@ -32,7 +32,7 @@ export function leaveMatrices(tensors: readonly TensorInfo[]): JoinedMatrices[] 
 }
 
 /** Where packing reads from. */
-export type MatrixSource = Pick<TensorSource, 'fingerprint' | 'read'>;
+export type MatrixSource = Pick<TensorSource, 'contentKey' | 'read'>;
 
 /** The source of joined matrices. @param source of their members */
 export function joinedSource(
@@ -41,7 +41,7 @@ export function joinedSource(
 ): MatrixSource {
   const membersOf = new Map(matrices.map(({ tensor, members }) => [tensor.name, members]));
   return {
-    fingerprint: source.fingerprint,
+    contentKey: source.contentKey,
     async read(name, offset, into) {
       const members = membersOf.get(name);
       if (!members) return source.read(name, offset, into);
@@ -79,10 +79,13 @@ function groupOf(
 function joined(group: readonly TensorInfo[]): TensorInfo {
   const [first] = group as [TensorInfo];
   const sum = (of: (tensor: TensorInfo) => number) => group.reduce((total, t) => total + of(t), 0);
+  const hashes = group.flatMap(({ sha256 }) => sha256 ?? []);
   return {
     name: group.map(({ name }) => name).join(' + '),
     type: first.type,
     shape: [first.shape[0] ?? 1, sum(({ shape }) => shape[1] ?? 1)],
     bytes: sum(({ bytes }) => bytes),
+    // What the parts' hashes tell is as good.
+    ...(hashes.length === group.length ? { sha256: hashes.join('') } : {}),
   };
 }

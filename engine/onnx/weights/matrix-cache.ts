@@ -1,76 +1,103 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { Piscina } from 'piscina';
 import type { TensorInfo } from '../../../model/tensor-source.js';
 import { EngineError } from '../../engine.js';
+import { limitFolder, markUsed } from '../../limit-folder.js';
 import { decoderOf } from './decode.js';
 import type { MatrixSource } from './joined-matrices.js';
 import { layOut, type Matrix } from './layout.js';
-import type { PackTask } from './pack-task.js';
-
-/** Bytes of a model that are packed in one task. */
-const taskBytes = 4 << 20;
+import { cannotWrite, packMatrix } from './pack-matrix.js';
+import { PackingThreads } from './packing-threads.js';
 
 /** Changes whenever the files would look different. */
-const layoutVersion = 1;
+const layoutVersion = 2;
 
-/** Called as bytes of the model are done. */
-type OnBytes = (bytes: number) => void;
+/** Bytes of the SHA-256 at the end of a file. */
+const hashBytes = 32;
+
+/** Bytes of files that are kept although nothing in this process uses them. */
+const unusedBytes = 32e9;
+
+export interface MatrixCacheOptions {
+  /** Threads that pack what is not there yet, and check what is. */
+  readonly threads: number;
+  /** Is told of files that were damaged, in one line. */
+  readonly warn?: ((message: string) => void) | undefined;
+}
 
 /**
- * Matrices on disk as the engine computes with them. A file is named after a hash of the model's fingerprint, which
- * stands for its content, and of the tensor's place in it: other models and other versions have other files.
+ * Matrices on disk as the engine computes with them. A file is named after a hash of what tells the tensor's data and of
+ * its place in the model, so that other models and other versions have other files, and ends with a hash of its content.
  */
 export class MatrixCache {
   readonly folder: string;
+  /** What files looked like when they were found sound; their names are those that this process uses. */
+  readonly #sound = new Map<string, string>();
 
-  /** @param threads that pack what is not there yet */
   constructor(
     cacheDirectory: string,
-    private readonly threads: number,
+    private readonly options: MatrixCacheOptions,
   ) {
     this.folder = path.join(path.resolve(cacheDirectory), 'onnx');
   }
 
   /**
-   * Makes sure that matrices are on disk.
+   * Makes sure that matrices are on disk, and sound.
    * @param onBytes is told the size in the model of what is there and of what gets packed
-   * @throws ModelError when the model cannot be read, EngineError when the disk cannot be written
+   * @throws ModelError when the model cannot be read, EngineError when the disk cannot be written, the signal's reason
    */
   async provide(
     source: MatrixSource,
     tensors: readonly TensorInfo[],
-    onBytes: OnBytes,
+    onBytes: (bytes: number) => void,
+    signal?: AbortSignal,
   ): Promise<Matrix[]> {
+    await using threads = new PackingThreads(this.options.threads);
     const matrices = tensors.map((tensor) => layOut(tensor, fileNameOf(source, tensor)));
-    const missing: number[] = [];
+    const missing: { readonly tensor: TensorInfo; readonly matrix: Matrix }[] = [];
     for (const [i, matrix] of matrices.entries()) {
-      const isThere = await this.#has(matrix);
-      if (isThere) onBytes(tensors[i]?.bytes ?? 0);
-      else missing.push(i);
+      const tensor = tensors[i] as TensorInfo;
+      if (await this.#isSound(matrix, threads, signal)) onBytes(tensor.bytes);
+      else missing.push({ tensor, matrix });
     }
     if (missing.length === 0) return matrices;
     // A library that only threads have loaded is unloaded with the last of them, and ggml's cannot be loaded twice.
-    for (const i of missing) decoderOf((tensors[i] as TensorInfo).type);
-    await this.#makeRoom(missing.reduce((sum, i) => sum + (matrices[i]?.bytes ?? 0), 0));
-    const pool = new Piscina<PackTask, void>({
-      filename: new URL('pack-task.js', import.meta.url).href,
-      minThreads: 1,
-      maxThreads: this.threads,
-    });
-    try {
-      for (const i of missing)
-        await this.#pack(pool, source, tensors[i] as TensorInfo, matrices[i] as Matrix, onBytes);
-    } finally {
-      await pool.destroy();
+    for (const { tensor } of missing) decoderOf(tensor.type);
+    await this.#makeRoom(missing.reduce((sum, { matrix }) => sum + matrix.bytes + hashBytes, 0));
+    for (const { tensor, matrix } of missing) {
+      const target = this.#pathOf(matrix);
+      await packMatrix({ source, tensor, matrix, target, onBytes, signal }, threads);
+      this.#sound.set(fileOf(matrix), await appearanceOf(target));
     }
+    await limitFolder(this.folder, unusedBytes, new Set(this.#sound.keys()));
     return matrices;
   }
 
-  async #has({ parts, bytes }: Matrix): Promise<boolean> {
-    const found = await fs.stat(path.join(this.folder, parts.values.file)).catch(() => undefined);
-    return found?.size === bytes;
+  /** Whether a matrix is there as it was packed. One that is not is deleted. */
+  async #isSound(
+    matrix: Matrix,
+    threads: PackingThreads,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    signal?.throwIfAborted();
+    const file = this.#pathOf(matrix);
+    const found = await fs.stat(file).catch(() => undefined);
+    if (!found) return false;
+    if (this.#sound.get(fileOf(matrix)) === (await appearanceOf(file))) return true;
+    if (
+      found.size === matrix.bytes + hashBytes &&
+      (await hasItsHash(file, matrix, threads, signal))
+    ) {
+      await markUsed(file);
+      this.#sound.set(fileOf(matrix), await appearanceOf(file));
+      return true;
+    }
+    this.options.warn?.(`${file} was damaged: it is packed again`);
+    await fs.rm(file, { force: true }).catch((error: unknown) => {
+      throw cannotWrite(file, error);
+    });
+    return false;
   }
 
   async #makeRoom(bytes: number): Promise<void> {
@@ -79,6 +106,7 @@ export class MatrixCache {
       const { bavail, bsize } = await fs.statfs(this.folder);
       if (bavail * bsize >= bytes) return;
       throw new EngineError(
+        'device',
         `the disk of ${this.folder} has ${Math.floor((bavail * bsize) / 1e6)} MB free, the packed weights need ${Math.ceil(bytes / 1e6)} MB: free some, or choose another --cache-dir`,
       );
     } catch (error) {
@@ -86,69 +114,52 @@ export class MatrixCache {
     }
   }
 
-  /** Reads a matrix in the order of its rows and has them packed meanwhile; its file appears when it is complete. */
-  async #pack(
-    pool: Piscina<PackTask, void>,
-    source: MatrixSource,
-    tensor: TensorInfo,
-    matrix: Matrix,
-    onBytes: OnBytes,
-  ): Promise<void> {
-    const target = path.join(this.folder, matrix.parts.values.file);
-    const temporary = `${target}.${randomUUID()}.part`;
-    const { inputSize, outputSize, parts } = matrix;
-    const rowBytes = tensor.bytes / outputSize;
-    const rowsPerTask = Math.max(1, Math.floor(taskBytes / rowBytes));
-    const tasks = new Set<Promise<void>>();
-    try {
-      await fs.writeFile(temporary, '');
-      await fs.truncate(temporary, matrix.bytes);
-      for (let firstRow = 0; firstRow < outputSize; firstRow += rowsPerTask) {
-        const rows = Math.min(rowsPerTask, outputSize - firstRow);
-        const bytes = new Uint8Array(rows * rowBytes);
-        await source.read(tensor.name, firstRow * rowBytes, bytes);
-        // Reading ahead of the threads would only fill memory.
-        while (tasks.size > this.threads) await Promise.race(tasks);
-        const task: Promise<void> = pool
-          .run(
-            {
-              file: temporary,
-              typeId: tensor.type.id,
-              parts,
-              matrix: { inputSize, outputSize },
-              firstRow,
-              rows,
-              bytes,
-            },
-            { transferList: [bytes.buffer] },
-          )
-          .then(() => {
-            tasks.delete(task);
-            onBytes(rows * rowBytes);
-          });
-        // Whoever waits next is told; until then nobody listens.
-        task.catch(() => undefined);
-        tasks.add(task);
-      }
-      await Promise.all(tasks);
-      await fs.rename(temporary, target);
-    } catch (error) {
-      await Promise.allSettled(tasks);
-      await fs.rm(temporary, { force: true });
-      throw cannotWrite(target, error);
-    }
+  #pathOf(matrix: Matrix): string {
+    return path.join(this.folder, fileOf(matrix));
   }
 }
 
-function fileNameOf({ fingerprint }: MatrixSource, { name, type, shape }: TensorInfo): string {
+/** Shards of one model that come tensor by tensor have matrices in common, which the source's key would not tell. */
+function fileNameOf(
+  { contentKey }: MatrixSource,
+  { name, type, shape, sha256 }: TensorInfo,
+): string {
   return createHash('sha256')
-    .update(JSON.stringify([layoutVersion, fingerprint, name, type.id, shape]))
+    .update(JSON.stringify([layoutVersion, sha256 ?? contentKey, name, type.id, shape]))
     .digest('hex');
 }
 
-/** Errors of the file system become ones for users; others stay what they are. */
-function cannotWrite(file: string, error: unknown): unknown {
-  const { code } = error as NodeJS.ErrnoException;
-  if (!(error instanceof Error) || typeof code !== 'string') return error;
-  return new EngineError(`cannot write ${file}: ${code}: choose another --cache-dir`);
+function fileOf({ parts }: Matrix): string {
+  return parts.values.file;
+}
+
+/** What changes when somebody writes to a file. */
+async function appearanceOf(file: string): Promise<string> {
+  const { size, mtimeMs } = await fs.stat(file);
+  // Marking a file as used keeps its time only to the millisecond.
+  return `${size} ${Math.round(mtimeMs)}`;
+}
+
+/** @throws the signal's reason */
+async function hasItsHash(
+  file: string,
+  { bytes }: Matrix,
+  threads: PackingThreads,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  // What cannot be read is as bad as what is wrong.
+  const hash = await threads.hash({ file, bytes }, signal).catch(() => undefined);
+  signal?.throwIfAborted();
+  return hash !== undefined && Buffer.from(hash).equals(await readHash(file, bytes));
+}
+
+async function readHash(file: string, at: number): Promise<Uint8Array> {
+  const stored = new Uint8Array(hashBytes);
+  const handle = await fs.open(file);
+  try {
+    await handle.read(stored, 0, hashBytes, at);
+    return stored;
+  } finally {
+    await handle.close();
+  }
 }

@@ -1,6 +1,7 @@
-import { embeddingTensor, headTensor, tensorsOfShard, type Shard } from '../../../model/shard.js';
+import type { Shard } from '../../../step/shard.js';
+import { embeddingTensor, hasTiedHead, tensorsOfShard } from '../../../model/shard-tensors.js';
 import type { TensorInfo, TensorSource } from '../../../model/tensor-source.js';
-import { EngineError } from '../../engine.js';
+import { EngineError, type StageOptions } from '../../engine.js';
 import { decoderOf } from './decode.js';
 import { EmbeddingTable } from './embedding-table.js';
 import { joinedSource, joinMatrices, leaveMatrices } from './joined-matrices.js';
@@ -19,31 +20,34 @@ export class ShardWeights {
 
   /**
    * Reads a shard's weights, and packs its matrices if that was not done before.
-   * @throws ModelError when the source cannot be read, EngineError for a type that is refused or a full disk
+   * @throws ModelError when the source cannot be read, EngineError for a type that is refused or a full disk, the
+   * signal's reason
    */
   static async load(
-    source: TensorSource,
-    shard: Shard,
+    { source, shard, onProgress, signal }: WeightSource,
     cache: MatrixCache,
     { requantize, joins }: WeightOptions,
-    onProgress: (loadedBytes: number, totalBytes: number) => void = () => undefined,
   ): Promise<ShardWeights> {
     const { matrices, vectors, embedding } = sortTensors(source, shard);
     const all = [...matrices, ...vectors, ...(embedding ? [embedding] : [])];
     if (!requantize) for (const tensor of matrices) refuseInexact(tensor);
     const total = all.reduce((sum, { bytes }) => sum + bytes, 0);
     let loaded = 0;
-    const onBytes = (bytes: number) => onProgress((loaded += bytes), total);
+    const onBytes = (bytes: number) => onProgress?.((loaded += bytes), total);
 
     const joined = joins ? joinMatrices(matrices) : leaveMatrices(matrices);
     const packed = await cache.provide(
       joinedSource(source, joined),
       joined.map(({ tensor }) => tensor),
       onBytes,
+      signal,
     );
     const values = new Map<string, Float32Array>();
-    for (const tensor of vectors) values.set(tensor.name, await readVector(source, tensor));
-    const table = embedding && (await EmbeddingTable.load(source, embedding));
+    for (const tensor of vectors) {
+      signal?.throwIfAborted();
+      values.set(tensor.name, await readVector(source, tensor));
+    }
+    const table = embedding && (await EmbeddingTable.load(source, embedding, signal));
     onBytes(all.slice(matrices.length).reduce((sum, { bytes }) => sum + bytes, 0));
     return new ShardWeights(
       cache.folder,
@@ -58,10 +62,14 @@ export class ShardWeights {
     );
   }
 
+  /** All that is multiplied with, each once. */
+  get matrices(): Matrix[] {
+    return [...new Set([...this.factors.values()].map(({ matrix }) => matrix))];
+  }
+
   /** Bytes in memory. */
   get bytes(): number {
-    const factors = new Set(this.factors.values());
-    const matrices = [...factors].reduce((sum, { matrix }) => sum + memoryBytesOf(matrix), 0);
+    const matrices = this.matrices.reduce((sum, matrix) => sum + memoryBytesOf(matrix), 0);
     const vectors = [...this.vectors.values()].reduce((sum, values) => sum + values.byteLength, 0);
     return matrices + vectors + (this.table?.bytes ?? 0);
   }
@@ -83,10 +91,13 @@ export class ShardWeights {
 
   /** @throws EngineError when this shard has none. */
   get embedding(): EmbeddingTable {
-    if (!this.table) throw new EngineError('this shard has no embedding');
+    if (!this.table) throw new EngineError('internal', 'this shard has no embedding');
     return this.table;
   }
 }
+
+/** Where a shard's weights come from. */
+type WeightSource = Pick<StageOptions, 'source' | 'shard' | 'onProgress' | 'signal'>;
 
 /** What a shard's weights are to be. */
 export interface WeightOptions {
@@ -112,9 +123,8 @@ interface SortedTensors {
 /** A tied embedding is there twice on a shard with both ends: as a table and as the head's matrix. */
 function sortTensors({ tensors }: TensorSource, shard: Shard): SortedTensors {
   const ofShard = tensorsOfShard(tensors, shard);
-  const head = headTensor(tensors);
   const isMatrix = ({ name, shape }: TensorInfo) =>
-    shape.length >= 2 && (name !== embeddingTensor || (shard.head && head === embeddingTensor));
+    shape.length >= 2 && (name !== embeddingTensor || hasTiedHead(tensors, shard));
   const embedding = tensors.get(embeddingTensor);
   if (shard.embedding && !embedding) lacks(embeddingTensor);
   return {
@@ -126,6 +136,7 @@ function sortTensors({ tensors }: TensorSource, shard: Shard): SortedTensors {
 
 function lacks(name: string): never {
   throw new EngineError(
+    'unsupported',
     `the model has no tensor ${name}: the file is damaged or of a variant that is not supported`,
   );
 }
@@ -133,6 +144,7 @@ function lacks(name: string): never {
 function refuseInexact({ name, type }: TensorInfo): void {
   if (exactTypes.includes(type.name)) return;
   throw new EngineError(
+    'unsupported',
     `unsupported quantization: onnx computes with ${exactTypes.join(', ')}, but tensor ${name} is ${type.name}: use --requantize to make it 8 bits, --engine ggml, or another quantization`,
   );
 }

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { causalBatch } from '../../../coord/step-builder.js';
-import { greedy, type Batch, type Stage } from '../../../engine/engine.js';
+import { textStep } from '../../../bench/text-step.js';
+import type { CellRange } from '../../../coord/cells.js';
+import type { Stage } from '../../../engine/engine.js';
 import { openGguf } from '../../../model/gguf/reader.js';
 import type { TensorSource } from '../../../model/tensor-source.js';
+import type { Segment, Step, Visible } from '../../../step/step.js';
 import { openTestEngine } from '../../support/engines.js';
 import { exactSource } from '../../support/exact-source.js';
 import { goldenCases, repositoryPath } from '../../support/golden.js';
@@ -16,11 +18,14 @@ const texts = goldenCases('demo-q8_0.json')
 const text = (texts[0] as number[]).slice(0, 40);
 
 /** Logits of all tokens from `first` on, computed at once. */
-function logitsOf(stage: Stage, of: number[], first: number, range: Range): Promise<Float32Array> {
-  const outputs = Int32Array.from({ length: of.length - first }, (_, i) => i);
-  return stage.logits(causalBatch(of, first, of.length - first, range, outputs, greedy), none);
+function logitsOf(
+  stage: Stage,
+  of: number[],
+  first: number,
+  cells: CellRange,
+): Promise<Float32Array> {
+  return stage.logits(textStep(of, { first, cells }), none);
 }
-type Range = Parameters<typeof causalBatch>[3];
 
 describe.each([
   { kvType: 'f16', bound: 5e-3 },
@@ -82,17 +87,17 @@ describe.each([
     expect(relativeError(right, whole.subarray(20 * 2048))).toBeLessThan(1e-4);
   });
 
-  /** What both engines make of a batch, after the same text. */
-  async function compare(batch: Batch): Promise<number> {
-    const range = { start: batch.windowStart, length: 256 };
+  /** What both engines make of a step, after the same text. */
+  async function compare(step: Step): Promise<number> {
+    const [segment] = step.segments as [Segment];
+    const range = { start: segment.visible.windowStart, length: 256 };
     const results: Float32Array[] = [];
     for (const stage of [onnx, ggml]) {
       await logitsOf(stage, text.slice(0, 20), 0, range);
-      results.push(await stage.logits(batch, none));
-      // The cells, too, hold what they should: the text goes on after the batch's first token.
-      results.push(
-        await logitsOf(stage, [...text.slice(0, 20), batch.tokens[0] ?? 0, 9], 21, range),
-      );
+      results.push(await stage.logits(step, none));
+      // The cells, too, hold what they should: the text goes on after the step's first token.
+      const goesOn = [...text.slice(0, 20), segment.tokens[0] ?? 0, 9];
+      results.push(await logitsOf(stage, goesOn, 21, range));
     }
     const [ours, oursAfter, theirs, theirsAfter] = results as [
       Float32Array,
@@ -103,52 +108,54 @@ describe.each([
     return Math.max(relativeError(ours, theirs), relativeError(oursAfter, theirsAfter));
   }
 
-  function batchAfterText(change: Partial<Batch>): Batch {
-    const tokens = change.tokens as Int32Array;
-    return {
-      ...causalBatch(
-        [...text.slice(0, 20), ...tokens],
-        20,
-        tokens.length,
-        { start: 128, length: 256 },
-        Int32Array.from(tokens, (_, i) => i),
-        greedy,
-      ),
-      ...change,
-    };
+  /** Drafts that follow 20 tokens of the text, with changes. */
+  function draftsAfterText(
+    drafts: readonly number[],
+    change: Partial<Segment> = {},
+    visible: Partial<Visible> = {},
+  ): Step {
+    const cells = { start: 128, length: 256 };
+    const plain = textStep([...text.slice(0, 20), ...drafts], { first: 20, cells });
+    const [segment] = plain.segments as [Segment];
+    const changed = { ...segment, ...change, visible: { ...segment.visible, ...visible } };
+    return { ...plain, segments: [changed] };
   }
 
   test('serve a tree of drafts: two branches that do not see each other', async () => {
-    const batch = batchAfterText({
-      tokens: Int32Array.of(11, 12, 13, 14),
-      positions: Int32Array.of(20, 21, 21, 22),
-      // The root, its two children, and a child of the second one.
-      visibleCounts: Int32Array.of(1, 1, 2, 3),
-      visible: Int32Array.of(
-        ...[128, 149],
-        ...[128, 150],
-        ...[128, 149, 150, 151],
-        ...[128, 149, 150, 151, 151, 152],
-      ),
-    });
-    expect(await compare(batch)).toBeLessThan(bound);
-    const plain = batchAfterText({ tokens: batch.tokens });
-    const differs = relativeError(await onnx.logits(batch, none), await onnx.logits(plain, none));
-    expect(differs).toBeGreaterThan(0.01);
+    const drafts = [11, 12, 13, 14];
+    const tree = draftsAfterText(
+      drafts,
+      { positions: Int32Array.of(20, 21, 21, 22) },
+      {
+        // The root, its two children, and a child of the second one.
+        counts: Int32Array.of(1, 1, 2, 3),
+        ranges: Int32Array.of(
+          ...[128, 149],
+          ...[128, 150],
+          ...[128, 149, 150, 151],
+          ...[128, 149, 150, 151, 151, 152],
+        ),
+      },
+    );
+    expect(await compare(tree)).toBeLessThan(bound);
+    const plain = await onnx.logits(draftsAfterText(drafts), none);
+    expect(relativeError(await onnx.logits(tree, none), plain)).toBeGreaterThan(0.01);
   });
 
   test('may lie apart, and be seen by tokens before them', async () => {
-    const batch = batchAfterText({
-      tokens: Int32Array.of(11, 12, 13),
-      cells: Int32Array.of(148, 200, 170),
-      windowLength: 200,
-      visibleCounts: Int32Array.of(1, 3, 2),
-      visible: Int32Array.of(
-        ...[128, 149],
-        ...[128, 140, 170, 171, 200, 201],
-        ...[130, 149, 170, 171],
-      ),
-    });
-    expect(await compare(batch)).toBeLessThan(bound);
+    const step = draftsAfterText(
+      [11, 12, 13],
+      { cells: Int32Array.of(148, 200, 170) },
+      {
+        windowLength: 200,
+        counts: Int32Array.of(1, 3, 2),
+        ranges: Int32Array.of(
+          ...[128, 149],
+          ...[128, 140, 170, 171, 200, 201],
+          ...[130, 149, 170, 171],
+        ),
+      },
+    );
+    expect(await compare(step)).toBeLessThan(bound);
   });
 });

@@ -52,6 +52,7 @@ test('any part of joined matrices is read from those that it lies in', async () 
     metadata: new Map(),
     tensors: new Map(members.map((member) => [member.name, member])),
     fingerprint: '',
+    contentKey: '',
     read: (name, offset, into) => {
       const begin = { q: 0, k: 3 * 36, v: 4 * 36 }[name.charAt(11)] ?? NaN;
       into.set(whole.subarray(begin + offset, begin + offset + into.length));

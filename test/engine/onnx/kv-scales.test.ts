@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
-import { Binding } from '../../../engine/onnx/binding.js';
-import { bindOnnxRuntime, elementType } from '../../../engine/onnx/bindings.js';
 import { Graph } from '../../../engine/onnx/graph/graph.js';
 import { addFittingScales } from '../../../engine/onnx/graph/kv-scales.js';
 import type { CacheKind } from '../../../engine/onnx/graph/kv-names.js';
-import { fixed } from '../../../engine/onnx/memory.js';
 import { providerNamed } from '../../../engine/onnx/providers.js';
-import { Session } from '../../../engine/onnx/session.js';
+import { bindOnnxRuntime, elementType } from '../../../engine/onnx/runtime/api.js';
+import { fixed } from '../../../engine/onnx/runtime/fixed-arrays.js';
+import { IoBinding } from '../../../engine/onnx/runtime/io-binding.js';
+import { Session } from '../../../engine/onnx/runtime/session.js';
 import { architectureOf } from '../../../model/architectures/registry.js';
 import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
 import { Random } from '../../support/random.js';
@@ -35,8 +35,8 @@ async function fittingScales(
   graph.nodeWithOutputs('Identity', [scales], ['scales']);
   graph.output('scales', elementType.f32, [features]);
   const options = { runtime: bindOnnxRuntime(), provider: providerNamed('cpu'), threads: 1 };
-  using session = await Session.open(options, graph.encode(), '.');
-  using binding = new Binding(session);
+  await using session = await Session.open(options, await graph.encode(), { folder: '' });
+  using binding = new IoBinding(session);
   const found = fixed.f32(features);
   binding.input('x', x, [1, tokens, features]);
   binding.input('before', before, [features]);

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { causalBatch } from '../../../coord/step-builder.js';
-import { greedy, kvTypes, type Stage } from '../../../engine/engine.js';
+import { textStep } from '../../../bench/text-step.js';
+import { kvTypes, type Stage } from '../../../engine/engine.js';
 import { providerNamed } from '../../../engine/onnx/providers.js';
-import { storageFor } from '../../../engine/onnx/kv-type.js';
+import { storageFor } from '../../../engine/onnx/kv/kv-type.js';
 import { openTestEngine } from '../../support/engines.js';
 import { tinyModel } from '../../support/tiny-model.js';
 
@@ -11,7 +11,7 @@ const none = new Float32Array(0);
 
 function load(kvType: (typeof kvTypes)[number], engine: 'ggml' | 'onnx' = 'onnx'): Promise<Stage> {
   const source = tinyModel('f32');
-  return openTestEngine(engine).load({ source, shard, cells: 64, kvType, maxBatchTokens: 8 });
+  return openTestEngine(engine).load({ source, shard, cells: 64, kvType, maxStepRows: 8 });
 }
 
 test('for f16 a stage keeps f32', async () => {
@@ -51,16 +51,16 @@ test.each(kvTypes)('ggml keeps %s as it is', async (kvType) => {
 test('8 bits need a step that calibrates them, and that begins a text', async () => {
   const stage = await load('q8_0');
   const text = [5, 6, 7, 8];
-  const range = { start: 8, length: 32 };
-  const batch = causalBatch(text, 0, 4, range, Int32Array.of(3), greedy);
-  await expect(stage.forward(batch, none, none)).rejects.toThrow(
+  const cells = { start: 8, length: 32 };
+  const step = textStep(text, { cells, choices: 'last' });
+  await expect(stage.forward(step, none, none)).rejects.toThrow(
     'keys and values of 8 bits need a step that calibrates them first',
   );
-  const later = causalBatch(text, 1, 3, range, Int32Array.of(2), greedy);
+  const later = textStep(text, { first: 1, cells, choices: 'last' });
   await expect(stage.forward({ ...later, calibratesKv: true }, none, none)).rejects.toThrow(
     'must be the beginning of a text',
   );
-  await stage.forward({ ...batch, calibratesKv: true }, none, none);
-  expect(await stage.forward(batch, none, none)).toHaveLength(1);
+  await stage.forward({ ...step, calibratesKv: true }, none, none);
+  expect(await stage.forward(step, none, none)).toHaveLength(1);
   stage.dispose();
 });

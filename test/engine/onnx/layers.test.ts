@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { causalBatch } from '../../../coord/step-builder.js';
-import { greedy, type EngineName } from '../../../engine/engine.js';
+import { textStep } from '../../../bench/text-step.js';
+import type { EngineName } from '../../../engine/engine.js';
 import { openGguf } from '../../../model/gguf/reader.js';
 import type { TensorSource } from '../../../model/tensor-source.js';
 import { openTestEngine } from '../../support/engines.js';
@@ -16,8 +16,7 @@ async function hiddenStates(
   source: TensorSource,
   text: readonly number[],
 ): Promise<Float32Array[]> {
-  const range = { start: 0, length: 512 };
-  const batch = causalBatch(text, 0, text.length, range, new Int32Array(0), greedy);
+  const step = textStep(text, { cells: { start: 0, length: 512 }, choices: 'none' });
   const states: Float32Array[] = [];
   for (let layer = 0; layer < layers; layer++) {
     const stage = await openTestEngine(engine).load({
@@ -25,10 +24,10 @@ async function hiddenStates(
       shard: { firstLayer: layer, endLayer: layer + 1, embedding: layer === 0, head: false },
       cells: 512,
       kvType: 'f16',
-      maxBatchTokens: 512,
+      maxStepRows: 512,
     });
     const output = new Float32Array(text.length * stage.hiddenSize);
-    await stage.forward(batch, states.at(-1) ?? new Float32Array(0), output);
+    await stage.forward(step, states.at(-1) ?? new Float32Array(0), output);
     states.push(output);
     stage.dispose();
   }

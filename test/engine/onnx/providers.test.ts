@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { causalBatch } from '../../../coord/step-builder.js';
-import { EngineError, greedy, type Stage } from '../../../engine/engine.js';
-import { bindOnnxRuntime } from '../../../engine/onnx/bindings.js';
-import { findLibrary } from '../../../engine/onnx/library.js';
+import { textStep } from '../../../bench/text-step.js';
+import { EngineError, type Stage } from '../../../engine/engine.js';
 import { openOnnxEngine } from '../../../engine/onnx/onnx-engine.js';
 import { probeProviders } from '../../../engine/onnx/probe.js';
+import { bindOnnxRuntime } from '../../../engine/onnx/runtime/api.js';
+import { findLibrary } from '../../../engine/onnx/runtime/library.js';
 import { openGguf } from '../../../model/gguf/reader.js';
 import { packedWeightsFolder } from '../../support/engines.js';
 import { expectTokensOfDevice } from '../../support/device-tokens.js';
@@ -104,23 +104,23 @@ describe.each(usable)('a stage on %s', (provider) => {
       cells: 128,
       conversations: 2,
       kvType: 'f16',
-      maxBatchTokens: 8,
+      maxStepRows: 16,
     });
   });
   afterAll(() => stage.dispose());
 
-  const batchOf = (start: number, first: number, count: number) =>
-    causalBatch(text, first, count, { start, length: 64 }, Int32Array.of(count - 1), greedy);
+  const stepOf = (start: number, first: number, count: number) =>
+    textStep(text, { first, count, cells: { start, length: 64 }, choices: 'last' });
 
   test('keeps conversations apart', async () => {
-    const whole = await stage.logits(batchOf(0, 0, 6), none);
+    const whole = await stage.logits(stepOf(0, 0, 6), none);
     for (const [first, count] of [
       [0, 3],
       [3, 1],
       [4, 2],
     ] as const)
       for (const start of [0, 64]) {
-        const logits = await stage.logits(batchOf(start, first, count), none);
+        const logits = await stage.logits(stepOf(start, first, count), none);
         if (first === 4) expect(relativeError(logits, whole)).toBeLessThan(0.03);
       }
     // 2 kinds, 3 layers, 128 cells, of 2 heads with 32 features; the CPU has one more for a token that is alone.
@@ -128,15 +128,30 @@ describe.each(usable)('a stage on %s', (provider) => {
     expect(stage.memory.kv).toBe(2 * 3 * cells * 2 * 32 * 4);
   });
 
+  test('computes the segments of a step each for itself', async () => {
+    const steps = [stepOf(0, 0, 4), stepOf(64, 0, 6)];
+    const alone: number[] = [];
+    for (const step of steps) alone.push(...(await stage.logits(step, none)));
+    const segments = steps.flatMap((step, i) =>
+      step.segments.map((segment) => ({ ...segment, sequence: i + 1 })),
+    );
+    const together = await stage.logits({ id: 1, epoch: 1, segments }, none);
+    expect([...together]).toEqual(alone);
+  });
+
   test('refuses a tree of drafts, or computes it', async () => {
-    const tree = { ...batchOf(0, 0, 2), visible: Int32Array.of(0, 1, 1, 2) };
-    const result = stage.logits(tree, none);
+    const plain = stepOf(0, 0, 2);
+    const segments = plain.segments.map((segment) => ({
+      ...segment,
+      visible: { ...segment.visible, ranges: Int32Array.of(0, 1, 1, 2) },
+    }));
+    const result = stage.logits({ ...plain, segments }, none);
     if (provider === 'cpu') expect((await result).length).toBe(300);
     else await expect(result).rejects.toThrow(/plain text only, .*: use --provider cpu/);
   });
 
   test('refuses text that begins in the middle of a conversation, or computes it', async () => {
-    const result = stage.logits(batchOf(5, 0, 2), none);
+    const result = stage.logits(stepOf(5, 0, 2), none);
     if (provider === 'cpu') expect((await result).length).toBe(300);
     else await expect(result).rejects.toThrow(/each conversation in its own cells/);
   });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { tensorTypeNamed } from '../../../model/gguf/tensor-types.js';
-import { ropeFactorsTensor } from '../../../model/shard.js';
+import { ropeFactorsTensor } from '../../../model/shard-tensors.js';
 import { openTestEngine } from '../../support/engines.js';
 import { wholeModelLogits } from '../../support/logits.js';
 import { relativeError } from '../../support/relative-error.js';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { causalBatch } from '../../../coord/step-builder.js';
-import { greedy, type KvType, type Stage } from '../../../engine/engine.js';
+import { textStep } from '../../../bench/text-step.js';
+import type { KvType, Stage } from '../../../engine/engine.js';
 import { openGguf } from '../../../model/gguf/reader.js';
 import type { SyntheticShape } from '../../../model/synthetic.js';
 import { openTestEngine } from '../../support/engines.js';
@@ -20,11 +20,9 @@ async function logitsInSteps(
   count: number,
 ): Promise<Float32Array[]> {
   const rows: Float32Array[] = [];
-  const range = { start: 37, length: of.length };
+  const cells = { start: 37, length: of.length };
   for (let first = 0; first < of.length; first += count) {
-    const outputs = Int32Array.from({ length: count }, (_, i) => i);
-    const batch = causalBatch(of, first, count, range, outputs, greedy);
-    const logits = await stage.logits(batch, none);
+    const logits = await stage.logits(textStep(of, { first, count, cells }), none);
     const size = logits.length / count;
     for (let i = 0; i < count; i++) rows.push(logits.slice(i * size, (i + 1) * size));
   }
@@ -94,9 +92,8 @@ test('a token that is alone leaves the cells behind its own as they are', async 
   const [stage] = await loadStages(openTestEngine('onnx'), source, [3], 128);
   if (!stage) throw new Error('no stage');
   const step = (of: readonly number[], first: number, count: number, start: number) => {
-    const range = { start, length: 64 };
-    const batch = causalBatch(of, first, count, range, Int32Array.of(count - 1), greedy);
-    return stage.logits(batch, none);
+    const cells = { start, length: 64 };
+    return stage.logits(textStep(of, { first, count, cells, choices: 'last' }), none);
   };
   const neighbour = [9, 8, 7, 6, 5];
   await step(neighbour, 0, 4, 64);

@@ -103,7 +103,7 @@ describe('other types', () => {
     const engine = openOnnxEngine({ provider: 'cpu', cacheDirectory: os.tmpdir(), threads: 1 });
     const shard = { firstLayer: 13, endLayer: 16, embedding: false, head: true };
     await expect(
-      engine.load({ source, shard, cells: 64, kvType: 'f16', maxBatchTokens: 8 }),
+      engine.load({ source, shard, cells: 64, kvType: 'f16', maxStepRows: 8 }),
     ).rejects.toThrow(/tensor token_embd.weight is q6_K: use --requantize .*, --engine ggml/);
     await source.close();
   });
@@ -131,8 +131,11 @@ describe('the cache of packed matrices', () => {
   const tensors = [...source.tensors.values()].filter(({ shape }) => shape.length === 2);
   const total = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 
-  /** Has the cache provide all matrices. @returns bytes that it read, and bytes that it reported */
-  async function provide(): Promise<{ read: number; reported: number }> {
+  /** Has a cache provide all matrices. @returns bytes that it read, and bytes that it reported */
+  async function provide(
+    cache = newCache(),
+    signal?: AbortSignal,
+  ): Promise<{ read: number; reported: number }> {
     let read = 0;
     let reported = 0;
     const counting = {
@@ -142,30 +145,87 @@ describe('the cache of packed matrices', () => {
         return source.read(name, offset, into);
       },
     };
-    await new MatrixCache(folder, 2).provide(counting, tensors, (bytes) => (reported += bytes));
+    await cache.provide(counting, tensors, (bytes) => (reported += bytes), signal);
     return { read, reported };
   }
+
+  const warnings: string[] = [];
+
+  /** A cache as another process would have it. */
+  function newCache(): MatrixCache {
+    return new MatrixCache(folder, { threads: 2, warn: (message) => warnings.push(message) });
+  }
+
+  const files = async () => {
+    const names = await fs.readdir(path.join(folder, 'onnx'));
+    return names.map((name) => path.join(folder, 'onnx', name));
+  };
 
   test('packs once, and reports progress either way', async () => {
     expect(await provide()).toEqual({ read: total, reported: total });
     expect(await provide()).toEqual({ read: 0, reported: total });
   });
 
-  test('packs anew what is damaged, and leaves nothing half done', async () => {
-    const files = await fs.readdir(path.join(folder, 'onnx'));
-    expect(files).toHaveLength(tensors.length);
-    await fs.truncate(path.join(folder, 'onnx', files[0] as string), 100);
+  test('packs anew what is too short, and leaves nothing half done', async () => {
+    const [file = ''] = await files();
+    expect(await files()).toHaveLength(tensors.length);
+    await fs.truncate(file, 100);
     const { read, reported } = await provide();
     expect(read).toBeGreaterThan(0);
     expect(read).toBeLessThan(total);
     expect(reported).toBe(total);
-    expect(await fs.readdir(path.join(folder, 'onnx'))).toHaveLength(tensors.length);
+    expect(await files()).toHaveLength(tensors.length);
+  });
+
+  test('packs anew what was changed without a trace, and says so', async () => {
+    const [file = ''] = await files();
+    const sound = await fs.readFile(file);
+    const damaged = Buffer.from(sound);
+    for (let i = 100; i < 300; i++) damaged[i] = (damaged[i] as number) ^ 0xff;
+    const { atime, mtime } = await fs.stat(file);
+    await fs.writeFile(file, damaged);
+    await fs.utimes(file, atime, mtime);
+    warnings.length = 0;
+    const { read } = await provide();
+    expect(read).toBeGreaterThan(0);
+    expect(await fs.readFile(file)).toEqual(sound);
+    expect(warnings).toEqual([`${file} was damaged: it is packed again`]);
+    // What is sound is not said, nor packed.
+    expect((await provide()).read).toBe(0);
+    expect(warnings).toHaveLength(1);
+  });
+
+  test('notices within a process what was changed after it was checked', async () => {
+    const cache = newCache();
+    await provide(cache);
+    const [file = ''] = await files();
+    const handle = await fs.open(file, 'r+');
+    await handle.write(Buffer.from('damage'), 0, 6, 1000);
+    await handle.close();
+    expect((await provide(cache)).read).toBeGreaterThan(0);
+  });
+
+  test('gives up when it is told to, and leaves nothing half done', async () => {
+    for (const file of await files()) await fs.rm(file);
+    const controller = new AbortController();
+    const reason = new Error('no longer wanted');
+    const counting = {
+      ...source,
+      read: (name: string, offset: number, into: Uint8Array) => {
+        controller.abort(reason);
+        return source.read(name, offset, into);
+      },
+    };
+    const useless = newCache().provide(counting, tensors, () => undefined, controller.signal);
+    await expect(useless).rejects.toBe(reason);
+    expect((await files()).filter((file) => file.endsWith('.part'))).toEqual([]);
+    expect((await files()).length).toBeLessThan(tensors.length);
   });
 
   test('says when it cannot be written', async () => {
     const file = path.join(folder, 'file');
     await fs.writeFile(file, '');
-    const cache = new MatrixCache(file, 1);
+    const cache = new MatrixCache(file, { threads: 1 });
     await expect(cache.provide(source, tensors, () => undefined)).rejects.toMatchObject({
       name: 'EngineError',
       message: expect.stringMatching(/^cannot write .*: choose another --cache-dir$/) as string,

@@ -1,0 +1,61 @@
+import { EngineError } from '../engine.js';
+import type { Ggml, Pointer } from './bindings.js';
+import type { GgmlDevice } from './devices.js';
+
+/** Upper bound for the tensors and ops of a small graph. */
+const nodes = 64;
+
+/** A graph of a few ops with one input and one result, in scratch memory of its own. */
+export class SmallGraph implements Disposable {
+  readonly graph: Pointer;
+  readonly #context: Pointer;
+  readonly #input: Pointer;
+  readonly #result: Pointer;
+  #allocator: Pointer | undefined;
+
+  /**
+   * @param build makes the input, and the result from it
+   * @throws EngineError 'memory'
+   */
+  constructor(
+    private readonly ggml: Ggml,
+    device: GgmlDevice,
+    build: (context: Pointer) => { readonly input: Pointer; readonly result: Pointer },
+  ) {
+    this.#context = ggml.newContext(
+      nodes * ggml.tensorOverhead() + ggml.graphOverhead(nodes, false),
+    );
+    try {
+      const { input, result } = build(this.#context);
+      this.#input = input;
+      this.#result = result;
+      ggml.setInput(input);
+      ggml.setOutput(result);
+      this.graph = ggml.newGraph(this.#context, nodes, false);
+      ggml.expand(this.graph, result);
+      this.#allocator = ggml.newAllocator(device.bufferType);
+      if (!ggml.allocateGraph(this.#allocator, this.graph))
+        throw new EngineError(
+          'memory',
+          `not enough memory on ${device.name} for computing: use a smaller --chunk`,
+        );
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** @param offset bytes from the input's beginning */
+  setInput(values: ArrayBufferView, offset = 0): void {
+    this.ggml.tensorSet(this.#input, values, offset, values.byteLength);
+  }
+
+  getResult(into: ArrayBufferView): void {
+    this.ggml.tensorGet(this.#result, into, 0, into.byteLength);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#allocator !== undefined) this.ggml.freeAllocator(this.#allocator);
+    this.ggml.freeContext(this.#context);
+  }
+}

@@ -1,0 +1,58 @@
+import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { HeadDemand } from '../../sampling/step-results.js';
+import type { AttentionForm } from '../graph/attention-form.js';
+import type { KvMemory } from '../kv/kv-memory.js';
+import type { Session } from '../runtime/session.js';
+import type { AbortableRuns } from './abortable-runs.js';
+import { BindingCache } from './binding-cache.js';
+import { PlaceInputs } from './place-inputs.js';
+import type { Run } from './runs.js';
+import type { StepBuffers } from './step-buffers.js';
+
+/** A graph for plain text: attention reads and writes the cells where they are. */
+export class CausalGraph implements Disposable {
+  readonly #bindings: BindingCache;
+  readonly #places: PlaceInputs;
+
+  /** @param session of a graph of this form */
+  constructor(
+    session: Session,
+    private readonly form: AttentionForm,
+    sizes: Hyperparameters,
+    private readonly buffers: StepBuffers,
+    private readonly kv: KvMemory,
+  ) {
+    this.#bindings = new BindingCache(session);
+    this.#places = new PlaceInputs(form, sizes);
+  }
+
+  /**
+   * Computes a run whose hidden states are in the buffers.
+   * @throws EngineError 'compute' when it fails or is given up
+   */
+  async compute(run: Run, demand: HeadDemand, runs: AbortableRuns): Promise<void> {
+    const starts = run.starts ?? [];
+    const placed = run.segments.map(({ cells }, i) => ({
+      rows: cells.length,
+      seen: (cells.at(-1) as number) + 1 - (starts[i] as number),
+    }));
+    this.buffers.set(run.segments, demand);
+    this.#places.set(placed, run.calibratesKv);
+    const rows = run.endRow - run.firstRow;
+    const key = `${starts.join()} ${this.buffers.bindingKey(rows, demand)}`;
+    const binding = this.#bindings.get(key, (created) => {
+      const { places } = this.form;
+      this.kv.bind(
+        created,
+        Array.from({ length: places }, (_, place) => starts[place]),
+      );
+      this.#places.bind(created);
+      this.buffers.bind(created, rows, demand);
+    });
+    await runs.run(binding);
+  }
+
+  [Symbol.dispose](): void {
+    this.#bindings[Symbol.dispose]();
+  }
+}
