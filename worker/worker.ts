@@ -2,11 +2,14 @@ import os from 'node:os';
 import type { Logger } from 'pino';
 import type { Engine } from '../engine/engine.js';
 import type { TensorSource } from '../model/tensor-source.js';
-import type { Connection } from '../transport/connection.js';
-import type { Answer, Hello } from '../transport/handshake.js';
-import type { ChannelChoices } from '../transport/open-channel.js';
-import type { ClusterSecret } from '../transport/security.js';
-import { listen, type Listener } from '../transport/tcp.js';
+import type { Turns } from '../stage/turns.js';
+import type { Answer, Hello } from '../transport/protocol/handshake.js';
+import type { ChannelChoices } from '../transport/protocol/open-channel.js';
+import { listen } from '../transport/protocol/peers.js';
+import type { Connection } from '../transport/wire/connection.js';
+import type { ClusterSecret } from '../transport/wire/security.js';
+import type { Listener } from '../transport/wire/tcp.js';
+import { machineId } from './machine-id.js';
 import { Session } from './session.js';
 import { TensorCache } from './tensor-cache.js';
 
@@ -15,10 +18,17 @@ export interface WorkerOptions {
   /** 0 lets the system choose. */
   readonly port: number;
   readonly engine: Engine;
+  /** Of the engine's device. */
+  readonly turns: Turns;
   /** The model, where the worker holds it itself; otherwise the coordinator sends the shard. */
   readonly model?: TensorSource;
   /** Where shards that the coordinator sends are kept. */
   readonly cacheDirectory: string;
+  /**
+   * Bytes of shards to keep: what was not asked for longest goes first, when another needs room. A shard that is larger
+   * is kept alone. Default: 10 % of the disk, but at least 20 GB and at most 500 GB.
+   */
+  readonly cacheLimit?: number;
   /** Coordinators and stages must know it; without it anyone who reaches the port may use the worker. */
   readonly secret?: ClusterSecret;
   /** How tensors travel; default: as the coordinator wants it. */
@@ -27,21 +37,29 @@ export interface WorkerOptions {
   readonly logger: Logger;
 }
 
-/** A process that holds one stage at a time for whichever coordinator came first. */
+/** A process that holds stages for whichever coordinator came first. */
 export class Worker {
+  readonly #cache: TensorCache;
+  #machineId = '';
   #listener!: Listener;
   #sessionId: string | undefined;
   #session: Session | undefined;
+  #closed: Promise<void> | undefined;
 
-  private constructor(private readonly options: WorkerOptions) {}
+  private constructor(private readonly options: WorkerOptions) {
+    const { cacheDirectory, cacheLimit, logger } = options;
+    this.#cache = new TensorCache({ cacheDirectory, limitBytes: cacheLimit, logger });
+  }
 
   /** Begins to listen. @throws TransportError 'port' */
   static async listen(options: WorkerOptions): Promise<Worker> {
     const worker = new Worker(options);
+    await worker.#cache.removeLeftovers();
+    worker.#machineId = await machineId(options.cacheDirectory);
     worker.#listener = await listen({
       host: options.host,
       port: options.port,
-      ...(options.secret ? { secret: options.secret } : {}),
+      secret: options.secret,
       answer: (hello) => worker.#answer(hello),
       onConnection: (connection, hello) => worker.#accept(connection, hello),
       onRejected: (reason) => options.logger.warn(`turned away: ${reason.message}`),
@@ -53,21 +71,31 @@ export class Worker {
     return this.#listener.port;
   }
 
-  async close(): Promise<void> {
-    await this.#session?.end('the worker is shutting down');
-    await this.#listener.close();
+  /** Resolves when all memory is free. */
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
   }
 
+  /** @throws TransportError 'refused' */
   #answer(hello: Hello): Answer {
-    if (hello.role === 'tensor' && hello.session === this.#sessionId) return this.#welcome();
-    if (hello.role === 'tensor') return refuse('session', 'does not take part in that session');
-    if (this.#sessionId !== undefined)
-      return refuse(
-        'busy',
-        'is busy with another coordinator: end that one, or start another worker',
-      );
-    this.#sessionId = hello.session;
-    return this.#welcome();
+    const welcome = this.#welcome();
+    switch (hello.role) {
+      case 'info':
+        break;
+      case 'control':
+        if (this.#sessionId !== undefined)
+          return refuse(
+            'busy',
+            'is busy with another coordinator: end that one, or start another worker',
+          );
+        this.#sessionId = hello.session;
+        break;
+      default:
+        if (!this.#session || hello.session !== this.#sessionId)
+          return refuse('session', 'does not take part in that session');
+        this.#session.check(hello);
+    }
+    return welcome;
   }
 
   #welcome(): Answer {
@@ -76,30 +104,30 @@ export class Worker {
       welcome: {
         softwareVersion,
         name: `${os.hostname()}, process ${process.pid}`,
+        machineId: this.#machineId,
+        engine: engine.name,
         modelFingerprint: model?.fingerprint ?? '',
         freeBytes: engine.device.freeBytes,
         device: engine.device.name,
         threads: engine.threads,
+        busy: this.#sessionId !== undefined,
       },
     };
   }
 
   #accept(connection: Connection, hello: Hello): void {
-    if (hello.role === 'tensor') {
-      this.#session?.attachPrevious(connection);
-      return;
-    }
-    const { engine, model, logger, cacheDirectory, softwareVersion, secret, channel } =
-      this.options;
-    logger.info(`${hello.name} connected`);
-    const session = new Session(connection, hello.session, {
-      engine,
-      logger,
-      softwareVersion,
-      cache: new TensorCache(cacheDirectory),
+    if (hello.role === 'control') this.#begin(connection, hello);
+    else if (this.#session) this.#session.attach(connection, hello);
+    else connection.close('the session is over');
+  }
+
+  #begin(connection: Connection, { name, session: id }: Hello): void {
+    const { logger, channel } = this.options;
+    logger.info(`${name} connected`);
+    const session = new Session(connection, id, {
+      ...this.options,
+      cache: this.#cache,
       channel: { transport: 'auto', ...channel, logger },
-      ...(model ? { model } : {}),
-      ...(secret ? { secret } : {}),
     });
     this.#session = session;
     void session.ended.then((reason) => {
@@ -107,6 +135,11 @@ export class Worker {
       this.#session = undefined;
       this.#sessionId = undefined;
     });
+  }
+
+  async #close(): Promise<void> {
+    await this.#session?.end('the worker is shutting down');
+    await this.#listener.close();
   }
 }
 

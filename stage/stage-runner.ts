@@ -1,0 +1,190 @@
+import type { Stage } from '../engine/engine.js';
+import { rowsOfStep, type Segment, type SegmentResult, type Step } from '../step/step.js';
+import type { Tracer } from '../transport/protocol/tracer.js';
+import { rowsOf } from './keep-segments.js';
+import { StepCostEstimate, type StepCost } from './step-cost.js';
+import type { Turns } from './turns.js';
+import { WantedSegments, type SegmentId } from './wanted-segments.js';
+
+/** What becomes of a step. The first two may return a promise: the next step is computed when it resolves. */
+export interface StepOutputs {
+  /** Without the head: hidden states [rows, hiddenSize] f32 for the next stage; valid until the promise resolves. */
+  forward(step: Step, hidden: Float32Array): Promise<void> | void;
+  /** With the head: what every segment wanted, in their order. */
+  finish(step: Step, results: readonly SegmentResult[]): Promise<void> | void;
+  /** The stage cannot compute this step; others are not affected. */
+  fail(step: Step, error: Error): void;
+}
+
+export interface StageRunnerOptions {
+  readonly maxStepRows: number;
+  /** Of the device that the stage shares with others. */
+  readonly turns: Turns;
+  readonly tracer: Tracer;
+}
+
+/** Where a stage's time went since the last reset, in milliseconds, and what it has learnt of its costs. */
+export interface RunnerStats extends StepCost {
+  readonly steps: number;
+  readonly computeMs: number;
+  /** Nothing to compute. */
+  readonly waitMs: number;
+}
+
+/** A step on its way through the stage, less what nobody wants any more. */
+interface Work {
+  step: Step;
+  readonly hidden: Float32Array;
+  readonly release: () => void;
+}
+
+const noRows = new Float32Array(0);
+
+/**
+ * The loop of a stage, in the coordinator and in workers alike: steps are computed one after the other in the order
+ * of their arrival, while links receive the next and send the last one. What nobody wants any more is left out wherever
+ * that is noticed first.
+ */
+export class StageRunner {
+  readonly #queue: Work[] = [];
+  readonly #wanted = new WantedSegments();
+  readonly #cost = new StepCostEstimate();
+  readonly #output: Float32Array;
+  #wake: (() => void) | undefined;
+  #stopped = false;
+  /** The step that is being computed. */
+  #computing: Step | undefined;
+  #stats = { steps: 0, computeMs: 0, waitMs: 0 };
+  #waitingSince: number | undefined;
+  readonly #finished: Promise<void>;
+
+  constructor(
+    private readonly stage: Stage,
+    private readonly outputs: StepOutputs,
+    private readonly options: StageRunnerOptions,
+  ) {
+    const rows = stage.shard.head ? 0 : options.maxStepRows;
+    this.#output = new Float32Array(rows * stage.hiddenSize);
+    this.#finished = this.#run();
+  }
+
+  /**
+   * Adds a step to the queue.
+   * @param hidden [rows, hiddenSize] f32 from the previous stage, which may be changed until `release` is called; empty
+   * for a shard with the embedding
+   */
+  enqueue(step: Step, hidden: Float32Array, release: () => void = () => undefined): void {
+    this.#queue.push({ step, hidden, release });
+    this.#wake?.();
+  }
+
+  /** Drops segments that are not done, or have not even arrived: they give no result. */
+  cancel(segments: Iterable<SegmentId>): void {
+    this.#wanted.cancel(segments);
+    this.#abortIfUseless();
+  }
+
+  /** From now on steps of older epochs are dropped. */
+  beginEpoch(epoch: number): void {
+    this.#wanted.beginEpoch(epoch);
+    this.#abortIfUseless();
+  }
+
+  get stats(): RunnerStats {
+    const waiting = this.#waitingSince === undefined ? 0 : performance.now() - this.#waitingSince;
+    return { ...this.#stats, ...this.#cost.cost, waitMs: this.#stats.waitMs + waiting };
+  }
+
+  resetStats(): void {
+    this.#stats = { steps: 0, computeMs: 0, waitMs: 0 };
+    if (this.#waitingSince !== undefined) this.#waitingSince = performance.now();
+  }
+
+  /** Ends the loop, and gives up the step under way; resolves when the stage is idle and may be disposed of. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#abortIfUseless();
+    this.#wake?.();
+    await this.#finished;
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      const work = await this.#take();
+      if (!work) return;
+      try {
+        if (this.#isWanted(work, work.hidden)) await this.#process(work);
+      } catch (error) {
+        if (this.#isWanted(work, noRows)) this.outputs.fail(work.step, error as Error);
+      } finally {
+        work.release();
+      }
+    }
+  }
+
+  async #take(): Promise<Work | undefined> {
+    this.#waitingSince = performance.now();
+    while (this.#queue.length === 0 && !this.#stopped)
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    this.#stats.waitMs += performance.now() - this.#waitingSince;
+    this.#waitingSince = undefined;
+    this.#wake = undefined;
+    return this.#stopped ? undefined : this.#queue.shift();
+  }
+
+  async #process(work: Work): Promise<void> {
+    const results = await this.options.turns.take(async () =>
+      // While others had their turn, somebody may have cancelled.
+      this.#isWanted(work, work.hidden) ? this.#compute(work) : undefined,
+    );
+    const computed = work.step;
+    if (!results || !this.#isWanted(work, this.#output)) return;
+    if (this.stage.shard.head) await this.#finish(work.step, computed, results);
+    else await this.outputs.forward(work.step, this.#rowsOf(work.step, this.#output));
+  }
+
+  async #compute({ step, hidden }: Work): Promise<readonly SegmentResult[]> {
+    const begin = performance.now();
+    this.#computing = step;
+    try {
+      const results = await this.stage.forward(step, this.#rowsOf(step, hidden), this.#output);
+      this.#computed(step, begin);
+      return results;
+    } finally {
+      this.#computing = undefined;
+    }
+  }
+
+  #computed(step: Step, begin: number): void {
+    const ms = performance.now() - begin;
+    this.#stats.steps++;
+    this.#stats.computeMs += ms;
+    this.#cost.add(rowsOfStep(step), ms);
+    this.options.tracer.record('compute', step.id, begin);
+  }
+
+  /** @param step what is left of the step that was `computed` */
+  async #finish(step: Step, computed: Step, results: readonly SegmentResult[]): Promise<void> {
+    const left = new Set(step.segments);
+    const kept = results.filter((_, i) => left.has(computed.segments[i] as Segment));
+    this.#wanted.chosen(step, kept);
+    await this.outputs.finish(step, kept);
+  }
+
+  /** Leaves out what nobody wants. @param rows of the step, which move up @returns whether anything is left */
+  #isWanted(work: Work, rows: Float32Array): boolean {
+    const wanted = this.#wanted.of(work.step, rows, this.stage.hiddenSize);
+    if (!wanted || this.#stopped) return false;
+    work.step = wanted;
+    return true;
+  }
+
+  #abortIfUseless(): void {
+    const step = this.#computing;
+    if (step && (this.#stopped || !this.#wanted.hasAny(step))) this.stage.abort?.();
+  }
+
+  #rowsOf(step: Step, buffer: Float32Array): Float32Array {
+    return rowsOf(step, buffer, this.stage.hiddenSize);
+  }
+}
