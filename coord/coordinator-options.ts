@@ -1,15 +1,24 @@
 import type { Logger } from 'pino';
 import type { Engine, KvType } from '../engine/engine.js';
 import type { TensorSource } from '../model/tensor-source.js';
-import type { CodecName } from '../transport/codecs/codec.js';
-import type { ChannelChoices, ChannelOptions } from '../transport/open-channel.js';
+import type { Turns } from '../stage/turns.js';
+import type { ChannelChoices, ChannelOptions } from '../transport/protocol/open-channel.js';
+import type { CodecName } from '../transport/wire/codecs/codec.js';
+import type { ClusterSecret } from '../transport/wire/security.js';
 import { CoordinatorError } from './errors.js';
+import type { WorkerAddress } from './remote-worker.js';
 import type { SpeculationOptions } from './speculator.js';
-import type { ConnectOptions } from './workers.js';
 
-export interface CoordinatorOptions extends ConnectOptions {
+export interface CoordinatorOptions {
+  /** In pipeline order. */
+  readonly workers: readonly WorkerAddress[];
+  readonly softwareVersion: string;
+  /** Encrypts all links and proves both sides to each other. */
+  readonly secret?: ClusterSecret;
   readonly source: TensorSource;
   readonly engine: Engine;
+  /** Of the engine's device, which the draft model may share. */
+  readonly turns: Turns;
   /** Layers per stage, the coordinator's first; without it, in proportion to free memory. */
   readonly layers?: readonly number[];
   /** KV cells of one conversation. */
@@ -25,10 +34,14 @@ export interface CoordinatorOptions extends ConnectOptions {
   readonly channel?: ChannelChoices;
   /** Most tokens in one step of a prompt; longer prompts are cut smaller where that is faster. */
   readonly chunkTokens: number;
-  /** Drafts tokens, so that several can be in the pipeline at once. */
-  readonly speculation?: SpeculationOptions;
+  /** Drafts tokens, so that several can be in the pipeline at once. Asked for when the stages are loaded. */
+  readonly speculation?: () => Promise<SpeculationOptions | undefined>;
+  /** Memory of the coordinator's device that the plan leaves to others, such as a draft model. */
+  readonly reservedBytes?: number;
   /** Where hashes of tensors are kept. */
   readonly cacheDirectory: string;
+  /** What becomes of answers when a worker is lost: they fail (default), or wait until its stage is moved. */
+  readonly onLostWorker?: 'fail' | 'wait';
   readonly logger: Logger;
   /** `stage` is `coordinator` or a worker's address. */
   readonly onProgress?: (event: { stage: string; loadedBytes: number; totalBytes: number }) => void;

@@ -1,125 +1,69 @@
-import { randomUUID } from 'node:crypto';
-import type { Batch } from '../engine/engine.js';
-import { architectureOf } from '../model/architectures/registry.js';
-import { isEmpty, type Shard } from '../model/shard.js';
-import type { Messages } from '../transport/messages.js';
-import type { TraceEvent } from '../transport/tracer.js';
+import type { StepCost } from '../stage/step-cost.js';
+import type { Segment, SegmentResult } from '../step/step.js';
+import type { StageReport } from '../transport/messages/messages.js';
+import type { TraceEvent } from '../transport/protocol/tracer.js';
 import { CellMap } from './cells.js';
-import { StepCostEstimate } from './chunk-size.js';
+import { slowestStage } from './chunk-size.js';
 import { Conversation } from './conversation.js';
-import { checkCodecs, type CoordinatorOptions } from './coordinator-options.js';
+import type { CoordinatorOptions } from './coordinator-options.js';
+import { Deployment } from './deployment.js';
 import { CoordinatorError } from './errors.js';
-import { calibrationSteps } from './kv-calibration.js';
-import { LoadMessages } from './load-messages.js';
-import { OwnStage } from './own-stage.js';
+import { calibrationSegments } from './kv-calibration.js';
 import { Pipeline } from './pipeline.js';
-import { checkMemory, splitLayers, type Plan } from './plan.js';
-import type { RemoteWorker } from './remote-worker.js';
+import type { Plan } from './plan.js';
+import type { WorkerAddress } from './remote-worker.js';
 import { Speculator } from './speculator.js';
 import { stageStats, type StageStats } from './stage-stats.js';
-import { checkModel, connectWorkers, machineOf, ownMachine } from './workers.js';
 
-/** Owns requests: plans, has the stages loaded, and sends steps through them. */
+/** Owns requests: has the stages loaded, and sends steps through them. */
 export class Coordinator implements AsyncDisposable {
   /** Resolves with a one-line reason when a worker is lost; never rejects. */
   readonly failure: Promise<CoordinatorError>;
-  readonly plan: Plan;
-  readonly #pipeline: Pipeline;
-  readonly #cellMap: CellMap;
   #fail!: (error: CoordinatorError) => void;
-  readonly #ownStage: OwnStage;
-  #statsSince = performance.now();
-  readonly #stepCost = new StepCostEstimate();
+  readonly #pipeline = new Pipeline();
+  readonly #cellMap: CellMap;
+  #deployment!: Deployment;
   #speculator: Speculator | undefined;
-  readonly #kvTypes = new Set<string>();
+  #stepCost: StepCost | undefined;
+  #isLearningCost = false;
+  #statsSince = performance.now();
+  #closing: Promise<void> | undefined;
 
-  private constructor(
-    private readonly options: CoordinatorOptions,
-    private readonly session: string,
-    private readonly workers: readonly RemoteWorker[],
-    private readonly shards: readonly Shard[],
-  ) {
+  private constructor(private readonly options: CoordinatorOptions) {
     this.failure = new Promise((resolve) => (this.#fail = resolve));
     this.#cellMap = new CellMap(options.context, options.conversations ?? 1);
-    this.plan = this.#plan();
-    this.#pipeline = new Pipeline({
-      submit: (step) => this.#ownStage.submit(step),
-      cancel: (ids) => {
-        this.#ownStage.cancel(ids);
-        for (const worker of this.workers) worker.cancel(ids);
-      },
-    });
-    const onResult = (id: number, tokens: Int32Array) => this.#pipeline.finished(id, tokens);
-    this.#ownStage = new OwnStage(options, {
-      onResult,
-      onStepFailed: (id, error) => this.#pipeline.failed(id, error),
-      onComputed: (tokens, ms) => this.#stepCost.add(tokens, ms),
-      onLost: (error) => this.#lose(error),
-    });
-    for (const worker of workers)
-      worker.events = {
-        onResult,
-        onStepFailed: (id, error) => this.#pipeline.failed(id, error),
-        onLost: (error) => this.#lose(error as CoordinatorError),
-      };
   }
 
   /**
-   * Connects to the workers, splits the model and has every stage loaded.
+   * Connects to the workers, splits the model and has every stage loaded and linked.
    * @throws ModelError, EngineError, TransportError, and CoordinatorError 'plan', 'memory', 'context',
    * 'worker-refused' or 'worker-lost'
    */
   static async open(options: CoordinatorOptions): Promise<Coordinator> {
-    const { layers } = architectureOf(options.source).hyperparameters(options.source);
-    const session = randomUUID();
-    const workers = await connectWorkers(options, session);
+    const coordinator = new Coordinator(options);
+    coordinator.#deployment = await Deployment.open(options, {
+      onResult: (step, results) => coordinator.#pipeline.finished(step, results),
+      onStepFailed: (step, error) => coordinator.#pipeline.failed(step, error),
+      onLost: (error) => coordinator.#lose(error),
+    });
     try {
-      const candidates = [ownMachine(options.engine), ...workers.map(machineOf)];
-      const shards = splitLayers(layers, candidates, options.layers);
-      for (const worker of workers) checkModel(worker, options.source);
-      checkCodecs(options);
-      const coordinator = new Coordinator(options, session, workers, shards);
-      checkMemory(coordinator.plan, candidates);
-      try {
-        await coordinator.#load();
-        await coordinator.#calibrateKv();
-        await coordinator.#prepareSpeculation();
-      } catch (error) {
-        await coordinator.close();
-        throw error;
-      }
+      await coordinator.#deployment.load();
+      await coordinator.#useNewRoute();
+      await coordinator.#prepareSpeculation();
       return coordinator;
     } catch (error) {
-      for (const worker of workers) worker.close('the coordinator gave up');
+      await coordinator.close();
       throw error;
     }
   }
 
-  /** Begins a conversation. @throws CoordinatorError 'context' when all are taken */
-  conversation(): Conversation {
-    const speculator = this.#speculator;
-    return new Conversation({
-      pipeline: this.#pipeline,
-      cellMap: this.#cellMap,
-      chunkTokens: this.options.chunkTokens,
-      stages: this.shards.filter((shard) => !isEmpty(shard)).length,
-      stepCost: this.#stepCost,
-      ...(speculator ? { speculation: (range) => speculator.for(range) } : {}),
-    });
-  }
-
-  /**
-   * Sends one step of the caller's making through all stages; for tests and measurements beside conversations.
-   * @returns the chosen token for every output row
-   * @throws CoordinatorError 'step' or 'worker-lost'
-   */
-  step(batch: Batch): Promise<Int32Array> {
-    return this.#pipeline.submit(batch).tokens;
+  get plan(): Plan {
+    return this.#deployment.plan;
   }
 
   /** What stages keep keys and values in. */
   get kvTypes(): ReadonlySet<string> {
-    return this.#kvTypes;
+    return this.#deployment.kvTypes;
   }
 
   /** What became of drafts; undefined without speculation. */
@@ -127,118 +71,131 @@ export class Coordinator implements AsyncDisposable {
     return this.#speculator;
   }
 
+  /** Begins a conversation. @throws CoordinatorError 'context' when all are taken */
+  conversation(): Conversation {
+    this.#checkOpen();
+    const speculator = this.#speculator;
+    return new Conversation({
+      pipeline: this.#pipeline,
+      cellMap: this.#cellMap,
+      chunkTokens: this.options.chunkTokens,
+      stages: this.#deployment.computingStages,
+      stepCost: () => this.#stepCost,
+      onPromptRead: () => void this.#learnCost(),
+      ...(speculator ? { drafts: (sequence) => speculator.for(sequence) } : {}),
+    });
+  }
+
+  /**
+   * Sends one step of the caller's making through all stages; for tests and measurements beside conversations.
+   * @throws CoordinatorError 'step', 'route' or 'worker-lost'
+   */
+  step(segments: readonly Segment[]): Promise<SegmentResult[]> {
+    return Promise.all(this.#pipeline.submit(segments).results);
+  }
+
+  /**
+   * Moves a stage to another worker. Answers that are under way wait meanwhile, and go on with the same text.
+   * @param index of the stage in the plan, 1 or more
+   * @throws TransportError, CoordinatorError 'plan', 'worker-refused', 'worker-lost'; then all is as it was before, unless
+   * linking failed: then answers wait for another move
+   */
+  async moveStage(index: number, address: WorkerAddress): Promise<void> {
+    this.#checkOpen();
+    const old = await this.#deployment.move(index, address);
+    this.#pipeline.suspend();
+    await this.#useNewRoute();
+    await this.#deployment.free(old);
+  }
+
   /** Begins to keep what every stage does with every step. */
   startTrace(): void {
-    this.#ownStage.tracer.start();
-    for (const worker of this.workers) worker.startTrace();
+    for (const stage of this.#deployment.stages) stage.startTrace();
   }
 
   /** What every stage did since `startTrace`, in plan order. @throws CoordinatorError 'worker-lost' */
-  async stopTrace(): Promise<TraceEvent[][]> {
-    const remote = await Promise.all(this.workers.map((worker) => worker.stopTrace()));
-    return [this.#ownStage.tracer.stop(), ...remote];
+  stopTrace(): Promise<TraceEvent[][]> {
+    return Promise.all(this.#deployment.stages.map((stage) => stage.stopTrace()));
   }
 
   /** Where the time of every stage went since the last reset. @throws CoordinatorError 'worker-lost' */
   async stats({ reset = false } = {}): Promise<StageStats[]> {
     const elapsedMs = performance.now() - this.#statsSince;
-    const remote = await Promise.all(this.workers.map((worker) => worker.stats(reset)));
-    const all = [this.#ownStage.stats, ...remote];
+    const reports = await this.#reports(reset);
     if (reset) {
       this.#statsSince = performance.now();
-      this.#ownStage.resetStats();
       this.#speculator?.resetStats();
     }
     return this.plan.stages.map((stage, i) =>
-      stageStats(stage, all[i] as Messages['stats'], elapsedMs),
+      stageStats(stage, reports[i] as StageReport, elapsedMs),
     );
   }
 
-  async close(): Promise<void> {
+  /** Ends all answers and frees all stages. Idempotent. */
+  close(): Promise<void> {
     this.#pipeline.break(new CoordinatorError('cancelled', 'the coordinator was closed'));
-    for (const worker of this.workers) worker.close('the coordinator is done');
-    await this.#ownStage.close();
+    return (this.#closing ??= this.#deployment.close('the coordinator is done'));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  #plan(): Plan {
-    const names = ['coordinator', ...this.workers.map(({ name }) => name)];
-    const devices = [
-      this.options.engine.device.name,
-      ...this.workers.map(({ welcome }) => welcome.device),
-    ];
-    return {
-      stages: this.shards.map((shard, i) => ({
-        name: names[i] ?? '',
-        layers: shard.endLayer - shard.firstLayer,
-        firstLayer: shard.firstLayer,
-        endLayer: shard.endLayer,
-        device: devices[i] ?? '',
-        memory: isEmpty(shard)
-          ? { weights: 0, kv: 0, compute: 0 }
-          : this.options.engine.estimate(this.#stageOptions(shard)),
-      })),
-    };
+  #checkOpen(): void {
+    if (this.#closing) throw new CoordinatorError('cancelled', 'the coordinator was closed');
   }
 
-  #stageOptions(shard: Shard) {
-    return {
-      source: this.options.source,
-      shard,
-      cells: this.#cellMap.cells,
-      conversations: this.#cellMap.conversations,
-      kvType: this.options.kvType,
-      maxBatchTokens: this.options.chunkTokens,
-    };
-  }
-
-  async #load(): Promise<void> {
-    const { source, onProgress } = this.options;
-    const messages = new LoadMessages(this.options, this.workers, this.shards, this.#cellMap);
-    const loads = this.workers.map(async (worker, i) => {
-      const progress = (loadedBytes: number, totalBytes: number) =>
-        onProgress?.({ stage: worker.name, loadedBytes, totalBytes });
-      const { kvType } = await worker.load(await messages.of(i), source, progress);
-      this.#kvTypes.add(kvType);
-    });
-    const own = this.#ownStage.load(this.#stageOptions(this.shards[0] as Shard));
-    // All must have settled before anything is given up, so that no load goes on behind our back.
-    const results = await Promise.allSettled([own, ...loads]);
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
-    if (this.#ownStage.kvType) this.#kvTypes.add(this.#ownStage.kvType);
-    const [first] = this.workers;
-    if (first) await this.#ownStage.connect(first.address, this.session);
+  /** Links the stages anew, and has those calibrated that need it: a new one knows no scales. */
+  async #useNewRoute(): Promise<void> {
+    this.#pipeline.use(await this.#deployment.link());
+    if (this.kvTypes.has('int8')) await this.#calibrateKv();
+    this.#pipeline.resume();
   }
 
   async #calibrateKv(): Promise<void> {
-    if (!this.#kvTypes.has('int8')) return;
     const { calibrationText, chunkTokens, onCalibration } = this.options;
     const text = calibrationText();
-    const steps = calibrationSteps(text, this.#cellMap.firstRange, chunkTokens);
     let done = 0;
     onCalibration?.(done, text.length);
+    const segments = calibrationSegments(text, this.#cellMap.firstRange, chunkTokens);
     await Promise.all(
-      steps.map(async (step) => {
-        await this.#pipeline.submit(step).tokens;
-        onCalibration?.((done += step.tokens.length), text.length);
+      segments.map(async (segment) => {
+        await this.#pipeline.submit([segment], { calibratesKv: true }).results[0];
+        onCalibration?.((done += segment.tokens.length), text.length);
       }),
     );
   }
 
   async #prepareSpeculation(): Promise<void> {
-    const { speculation, chunkTokens, logger } = this.options;
+    const { chunkTokens, logger } = this.options;
+    const speculation = await this.options.speculation?.();
     if (!speculation) return;
     const measured = { pipeline: this.#pipeline, stats: () => this.stats({ reset: true }) };
     const cells = this.#cellMap.firstRange;
     this.#speculator = await Speculator.open(speculation, measured, cells, chunkTokens, logger);
   }
 
+  /** Chunks of the next prompt are cut by what this one has taught the stages. */
+  async #learnCost(): Promise<void> {
+    if (this.#isLearningCost || this.#deployment.computingStages < 2) return;
+    this.#isLearningCost = true;
+    try {
+      this.#stepCost = slowestStage(await this.#reports(false)) ?? this.#stepCost;
+    } catch {
+      // A lost worker is told of elsewhere.
+    } finally {
+      this.#isLearningCost = false;
+    }
+  }
+
+  #reports(reset: boolean): Promise<StageReport[]> {
+    return Promise.all(this.#deployment.stages.map((stage) => stage.report(reset)));
+  }
+
   #lose(error: CoordinatorError): void {
     this.options.logger.debug(error.message);
-    this.#pipeline.break(error);
+    if (this.options.onLostWorker === 'wait') this.#pipeline.suspend();
+    else this.#pipeline.break(error);
     this.#fail(error);
   }
 }

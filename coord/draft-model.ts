@@ -1,7 +1,13 @@
-import { greedy, type Sampling, type Stage } from '../engine/engine.js';
+import type { Stage } from '../engine/engine.js';
 import type { DraftSource } from '../speculative/draft-source.js';
+import type { Turns } from '../stage/turns.js';
+import { greedy, type Sampling } from '../step/sampling.js';
+import type { Segment } from '../step/step.js';
+import type { Mark, TokenText } from '../step/token-text.js';
 import type { CellRange } from './cells.js';
-import { causalBatch } from './step-builder.js';
+import { CoordinatorError } from './errors.js';
+import { causalSegment } from './segments.js';
+import { Sequence } from './sequence.js';
 
 /** Tokens that a draft model reads at a time. */
 export const draftChunk = 512;
@@ -9,14 +15,16 @@ export const draftChunk = 512;
 /** Tokens that are drafted to learn how long one takes. */
 const measuredTokens = 8;
 
-/** A small model that is held whole by the coordinator and drafts for all conversations, one at a time. */
+/** A small model that is held whole by the coordinator and drafts for all sequences, one at a time. */
 export class DraftModel {
-  #last: Promise<unknown> = Promise.resolve();
   #tokenMs = 0;
+  #lastStep = 0;
+  #closing: Promise<void> | undefined;
 
   private constructor(
     private readonly stage: Stage,
     readonly name: string,
+    private readonly turns: Turns,
   ) {}
 
   /** Milliseconds that a token takes when nothing else is computed. */
@@ -26,105 +34,128 @@ export class DraftModel {
 
   /**
    * Measures how long a token takes.
-   * @param stage with all layers; its cells are those of the target, conversation by conversation
+   * @param stage with all layers; its cells are those of the target. It is the model's own now, and freed if this fails
+   * @param turns of the device that it computes on
    * @throws EngineError
    */
-  static async open(stage: Stage, name: string): Promise<DraftModel> {
-    const model = new DraftModel(stage, name);
-    const drafts = model.source({ start: 0, length: measuredTokens + 1 });
-    let begin = 0;
-    // Twice, as the first time is not typical.
-    for (let round = 0; round < 2; round++) {
-      begin = performance.now();
-      const tokens: number[] = [];
-      for await (const token of drafts.draft([round], measuredTokens, greedy)) tokens.push(token);
+  static async open(stage: Stage, name: string, turns: Turns): Promise<DraftModel> {
+    const model = new DraftModel(stage, name, turns);
+    try {
+      // Twice, as the first time is not typical.
+      for (const first of [0, 1]) {
+        const sequence = new Sequence({ start: 0, length: measuredTokens + 1 });
+        sequence.text.replace(Int32Array.of(first));
+        const begin = performance.now();
+        for await (const token of model
+          .source(sequence)
+          .draft(sequence.text, measuredTokens, greedy))
+          sequence.text.guess(token);
+        model.#tokenMs = (performance.now() - begin) / measuredTokens;
+      }
+      return model;
+    } catch (error) {
+      await model.close();
+      throw error;
     }
-    model.#tokenMs = (performance.now() - begin) / measuredTokens;
-    return model;
   }
 
-  /** Drafts for the conversation that has these cells. */
-  source(range: CellRange): DraftSource {
-    return new ModelDraft(this, range);
+  /** Drafts for a sequence, in the cells that are its own on the target too. */
+  source(sequence: Sequence): DraftSource {
+    return new ModelDraft(this, sequence.id, sequence.cells, sequence.text.mark());
   }
 
-  /** Has the stage to itself, after whoever wanted it before. */
-  async exclusively<Result>(use: (stage: Stage) => Promise<Result>): Promise<Result> {
-    const turn = this.#last.then(() => use(this.stage));
-    this.#last = turn.catch(() => undefined);
-    return turn;
+  /**
+   * Computes a segment, when the device's turn comes.
+   * @param make gives it then; the choice after its last token is wanted. Undefined when there is nothing to compute
+   * @returns that choice
+   * @throws CoordinatorError 'cancelled' when the model is closed meanwhile, EngineError
+   */
+  compute(make: () => Segment | undefined): Promise<number | undefined> {
+    return this.turns.take(async () => {
+      if (this.#closing) throw new CoordinatorError('cancelled', 'the draft model was closed');
+      const segment = make();
+      if (!segment) return undefined;
+      const step = { id: ++this.#lastStep, epoch: 0, segments: [segment] };
+      const [result] = await this.stage.forward(step, nothing, nothing);
+      return result?.choices[0];
+    });
   }
 
-  /** Waits for what is being drafted, and frees the model. */
-  async close(): Promise<void> {
-    await this.exclusively((stage) => Promise.resolve(stage.dispose()));
+  /** Waits for what is being computed, refuses what comes after, and frees the model. Idempotent. */
+  close(): Promise<void> {
+    return (this.#closing ??= this.turns.take(() => Promise.resolve(this.stage.dispose())));
   }
 }
 
-/** The drafts of one conversation. Cells follow the text: what it loses is computed anew, nothing else. */
-class ModelDraft implements DraftSource {
-  /** Tokens whose keys and values are in the draft model's cells. */
-  #held: number[] = [];
+const nothing = new Float32Array(0);
 
+/** The drafts of one sequence. */
+class ModelDraft implements DraftSource {
+  /** @param held leading tokens of the text whose keys and values are in the draft model's cells */
   constructor(
     private readonly model: DraftModel,
-    private readonly range: CellRange,
+    private readonly sequence: number,
+    private readonly cells: CellRange,
+    private readonly held: Mark,
   ) {}
 
   get name(): string {
     return this.model.name;
   }
 
-  async *draft(
-    text: readonly number[],
-    count: number,
-    sampling: Sampling,
-  ): AsyncGenerator<number, void> {
-    const drafting = [...text];
-    for (let i = 0; i < count && drafting.length <= this.range.length; i++) {
+  async *draft(text: TokenText, count: number, sampling: Sampling): AsyncGenerator<number, void> {
+    const first = text.length;
+    for (let position = first; position < first + count; position++) {
       // Steps go first: the stages that wait for them have nothing else to do.
       await new Promise((resolve) => setImmediate(resolve));
-      const token = await this.#next(drafting, sampling);
-      drafting.push(token);
+      // A guess that was not taken has nothing that could follow it.
+      if (position > this.cells.length || position > text.length) return;
+      const token = await this.#choiceAfter(text, position, sampling);
+      if (token === undefined) return;
       yield token;
     }
   }
 
-  async prepare(text: readonly number[]): Promise<void> {
-    await this.#next(text.slice(0, this.range.length), greedy);
+  async prepare(text: TokenText): Promise<void> {
+    await this.#choiceAfter(text, Math.min(text.length, this.cells.length), greedy);
   }
 
-  /** Computes what is missing of a text. @returns the choice after its last token */
-  #next(text: readonly number[], sampling: Sampling): Promise<number> {
-    return this.model.exclusively((stage) =>
-      this.#compute(stage, text, firstMissing(this.#held, text), sampling),
-    );
-  }
-
-  /** Computes a text's tokens from `first` on. @returns the choice after the last one */
-  async #compute(
-    stage: Stage,
-    text: readonly number[],
-    first: number,
+  /**
+   * Computes what is missing of a text's first `length` tokens, or of those that it still has.
+   * @returns what follows; undefined when it has none any more
+   */
+  async #choiceAfter(
+    text: TokenText,
+    length: number,
     sampling: Sampling,
-  ): Promise<number> {
-    this.#held.length = first;
-    const count = Math.min(draftChunk, text.length - first);
-    const isLast = first + count === text.length;
-    const outputs = isLast ? Int32Array.of(count - 1) : new Int32Array(0);
-    const batch = causalBatch(text, first, count, this.range, outputs, sampling);
-    const [token] = await stage.forward(batch, noHidden, noHidden);
-    for (let i = first; i < first + count; i++) this.#held.push(text[i] as number);
-    return isLast ? (token as number) : this.#compute(stage, text, first + count, sampling);
+  ): Promise<number | undefined> {
+    for (;;) {
+      let isLast = true;
+      const token = await this.model.compute(() => {
+        const end = Math.min(length, text.length);
+        if (end === 0) return undefined;
+        // The last token is computed in any case, as its successor is wanted.
+        const first = Math.min(this.held.at, end - 1);
+        const count = Math.min(draftChunk, end - first);
+        isLast = first + count === end;
+        return this.#segment(text, first, count, sampling);
+      });
+      if (isLast) return token;
+    }
   }
-}
 
-const noHidden = new Float32Array(0);
-
-/** Where a text differs from the tokens held; the last token always does, as its successor is wanted. */
-function firstMissing(held: readonly number[], text: readonly number[]): number {
-  const most = Math.min(held.length, text.length - 1);
-  let same = 0;
-  while (same < most && held[same] === text[same]) same++;
-  return same;
+  /** Should the text lose tokens while they are computed, the mark goes back with it. */
+  #segment({ tokens }: TokenText, first: number, count: number, sampling: Sampling): Segment {
+    const { sequence, cells } = this;
+    this.held.at = first + count;
+    return causalSegment({
+      sequence,
+      text: tokens,
+      first,
+      count,
+      cells,
+      sampling,
+      choices: 'last',
+    });
+  }
 }

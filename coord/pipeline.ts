@@ -1,50 +1,95 @@
-import type { Batch } from '../engine/engine.js';
-import type { StageStep } from '../engine/stage-runner.js';
+import type { Segment, SegmentResult, Step } from '../step/step.js';
+import type { SegmentId } from '../stage/wanted-segments.js';
 import { CoordinatorError } from './errors.js';
 
-/** Hands steps to the first stage and tells all stages which ones to drop. */
-export interface PipelineEntry {
-  /** Resolves when the stage can take another step. */
-  submit(step: StageStep): Promise<void> | void;
-  cancel(ids: readonly number[]): void;
+/** What steps go through: takes them at its first stage, and tells all stages which segments to drop. */
+export interface PipelineRoute {
+  readonly epoch: number;
+  /** Resolves when the first stage can take another step. */
+  submit(step: Step): Promise<void> | void;
+  cancel(segments: readonly SegmentId[]): void;
 }
 
-interface InFlight {
-  resolve(tokens: Int32Array): void;
+/** A step on its way. */
+export interface SubmittedStep {
+  readonly id: number;
+  /**
+   * For each segment, in their order, what it wanted. They reject with CoordinatorError 'step', 'cancelled', 'worker-lost',
+   * or 'route' when the route was changed.
+   */
+  readonly results: readonly Promise<SegmentResult>[];
+}
+
+interface Waiting {
+  resolve(result: SegmentResult): void;
   reject(error: Error): void;
 }
 
-/** Steps on their way through the stages. Results come back in any order and are matched by step id. */
+/** Steps on their way through the stages. Results come back in any order and are matched by step and sequence. */
 export class Pipeline {
-  readonly #inFlight = new Map<number, InFlight>();
-  #nextId = 1;
+  /** By step id, then by sequence. */
+  readonly #inFlight = new Map<number, Map<number, Waiting>>();
+  #lastId = 0;
+  #route: PipelineRoute | undefined;
+  #isReady = false;
   #broken: Error | undefined;
+  readonly #waitForRoute: { resolve(epoch: number): void; reject(error: Error): void }[] = [];
 
-  constructor(private readonly entry: PipelineEntry) {}
+  /** Steps go through this route from now on; those on their way through another one fail with 'route'. */
+  use(route: PipelineRoute): void {
+    this.suspend();
+    this.#route = route;
+  }
+
+  /** The route is prepared: whoever waits for it may begin. */
+  resume(): void {
+    this.#isReady = true;
+    for (const waiting of this.#waitForRoute.splice(0)) waiting.resolve(this.#route?.epoch ?? 0);
+  }
+
+  /** There is no route for now: steps fail with 'route', and `ready` waits until there is one again. */
+  suspend(): void {
+    this.#isReady = false;
+    this.#route = undefined;
+    this.#failAll(routeChanged());
+  }
+
+  /**
+   * The epoch of the route, as soon as there is one.
+   * @throws CoordinatorError 'cancelled' when the signal says so; why there will be none
+   */
+  async ready(signal?: AbortSignal): Promise<number> {
+    if (this.#broken) throw this.#broken;
+    if (this.#isReady && this.#route) return this.#route.epoch;
+    return new Promise((resolve, reject) => {
+      this.#waitForRoute.push({ resolve, reject });
+      signal?.addEventListener('abort', () => reject(cancelled()), { once: true });
+    });
+  }
 
   /**
    * Sends one step through all stages.
-   * @param follows id of the step whose last choice the batch's first token guesses; 0 when it guesses nothing
-   * @returns its id, and the chosen token for every output row
-   * The promise rejects with CoordinatorError 'step', 'cancelled' or 'worker-lost'.
+   * @param segments one or more, each of another sequence
+   * @param epoch of the route that they were made for; default: the one in use
    */
-  submit(batch: Batch, follows = 0): { id: number; tokens: Promise<Int32Array> } {
-    const id = this.#nextId;
-    this.#nextId = id === 0xffff_ffff ? 1 : id + 1;
-    const tokens = new Promise<Int32Array>((resolve, reject) => {
-      if (this.#broken) return reject(this.#broken);
-      this.#inFlight.set(id, { resolve, reject });
-      void this.#enter({ ...batch, id, follows });
-    });
-    return { id, tokens };
-  }
-
-  async #enter(step: StageStep): Promise<void> {
-    try {
-      await this.entry.submit(step);
-    } catch (error) {
-      this.failed(step.id, error as Error);
-    }
+  submit(
+    segments: readonly Segment[],
+    { epoch, ...options }: Partial<Pick<Step, 'epoch' | 'calibratesKv'>> = {},
+  ): SubmittedStep {
+    const id = (this.#lastId = (this.#lastId % 0xffff_ffff) + 1);
+    const waiting = new Map<number, Waiting>();
+    const results = segments.map(
+      ({ sequence }) =>
+        new Promise<SegmentResult>((resolve, reject) => waiting.set(sequence, { resolve, reject })),
+    );
+    // Whoever is not interested any more need not look.
+    for (const result of results) result.catch(() => undefined);
+    this.#inFlight.set(id, waiting);
+    const route = this.#route;
+    if (this.#broken || !route || (epoch ?? route.epoch) !== route.epoch)
+      this.#fail(id, this.#broken ?? routeChanged());
+    else void this.#enter(route, { id, epoch: route.epoch, segments, ...options });
+    return { id, results };
   }
 
   /** Steps on their way. */
@@ -52,30 +97,64 @@ export class Pipeline {
     return this.#inFlight.size;
   }
 
-  /** Drops steps everywhere; their promises reject with CoordinatorError 'cancelled'. */
-  cancel(ids: readonly number[]): void {
-    const known = ids.filter((id) => this.#inFlight.has(id));
+  /** Drops segments everywhere; their promises reject with CoordinatorError 'cancelled'. */
+  cancel(segments: readonly SegmentId[]): void {
+    const known = segments.filter(({ step, sequence }) => this.#inFlight.get(step)?.has(sequence));
     if (known.length === 0) return;
-    this.entry.cancel(known);
-    for (const id of known) this.failed(id, new CoordinatorError('cancelled', 'cancelled'));
+    this.#route?.cancel(known);
+    for (const segment of known) this.#take(segment)?.reject(cancelled());
   }
 
-  /** The last stage has finished a step. Results of cancelled steps are ignored. */
-  finished(id: number, tokens: Int32Array): void {
-    this.#inFlight.get(id)?.resolve(tokens);
-    this.#inFlight.delete(id);
+  /** The last stage has finished a step. What was cancelled, or comes from another route, is ignored. */
+  finished({ id, epoch }: Pick<Step, 'id' | 'epoch'>, results: readonly SegmentResult[]): void {
+    if (epoch !== this.#route?.epoch) return;
+    for (const result of results)
+      this.#take({ step: id, sequence: result.sequence })?.resolve(result);
   }
 
   /** A stage could not compute a step. */
-  failed(id: number, error: Error): void {
-    this.#inFlight.get(id)?.reject(error);
-    this.#inFlight.delete(id);
+  failed({ id, epoch }: Pick<Step, 'id' | 'epoch'>, error: Error): void {
+    if (epoch === this.#route?.epoch) this.#fail(id, error);
   }
 
   /** No step can pass any more: all in flight and all later ones fail. */
   break(error: Error): void {
     this.#broken ??= error;
-    for (const step of this.#inFlight.values()) step.reject(this.#broken);
-    this.#inFlight.clear();
+    this.#failAll(this.#broken);
+    for (const waiting of this.#waitForRoute.splice(0)) waiting.reject(this.#broken);
   }
+
+  async #enter(route: PipelineRoute, step: Step): Promise<void> {
+    try {
+      await route.submit(step);
+    } catch (error) {
+      this.failed(step, error as Error);
+    }
+  }
+
+  #take({ step, sequence }: SegmentId): Waiting | undefined {
+    const segments = this.#inFlight.get(step);
+    const waiting = segments?.get(sequence);
+    segments?.delete(sequence);
+    if (segments?.size === 0) this.#inFlight.delete(step);
+    return waiting;
+  }
+
+  #fail(id: number, error: Error): void {
+    for (const waiting of this.#inFlight.get(id)?.values() ?? []) waiting.reject(error);
+    this.#inFlight.delete(id);
+  }
+
+  #failAll(error: Error): void {
+    for (const id of [...this.#inFlight.keys()]) this.#fail(id, error);
+  }
+}
+
+function routeChanged(): CoordinatorError {
+  return new CoordinatorError('route', 'the stages were rearranged while the step was on its way');
+}
+
+/** Nobody wants the answer any more. */
+export function cancelled(): CoordinatorError {
+  return new CoordinatorError('cancelled', 'cancelled');
 }

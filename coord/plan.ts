@@ -1,5 +1,5 @@
 import type { StageMemory } from '../engine/engine.js';
-import type { Shard } from '../model/shard.js';
+import type { Shard } from '../step/shard.js';
 import { CoordinatorError } from './errors.js';
 
 /** One stage of a plan. */
@@ -28,8 +28,8 @@ export interface Candidate {
   readonly freeBytes: number;
 }
 
-/** Bytes to leave free on every machine. */
-const headroomBytes = 64 << 20;
+/** Share of a machine's free memory that is left to others. */
+const headroom = 0.05;
 
 /**
  * Cuts a model's layers into shards, one per candidate and in their order.
@@ -120,11 +120,11 @@ export function checkMemory(plan: Plan, candidates: readonly Candidate[]): void 
     const free = Math.min(...here.map(({ freeBytes }) => freeBytes));
     const sum = (part: keyof StageMemory) =>
       stages.reduce((total, { memory }) => total + memory[part], 0);
-    const needed = sum('weights') + sum('kv') + sum('compute') + headroomBytes * stages.length;
-    if (needed > free)
+    const needed = sum('weights') + sum('kv') + sum('compute');
+    if (needed > (1 - headroom) * free)
       throw new CoordinatorError(
         'memory',
-        `not enough memory for ${stages.map(({ name, layers }) => `${layers} layers on ${name}`).join(' and ')}: needs ${megabytes(needed)} MB (weights ${megabytes(sum('weights'))}, KV cache ${megabytes(sum('kv'))}, compute ${megabytes(sum('compute'))}), ${megabytes(free)} MB are free: give it fewer layers (--layers), use a smaller --context or add a worker`,
+        `not enough memory for ${stages.map(({ name, layers }) => `${layers} layers on ${name}`).join(' and ')}: needs ${megabytes(needed)} MB (weights ${megabytes(sum('weights'))}, KV cache ${megabytes(sum('kv'))}, compute ${megabytes(sum('compute'))}), ${megabytes(free)} MB are free, of which ${headroom * 100} % stay free: give it fewer layers (--layers), use a smaller --context or add a worker`,
       );
   }
 }

@@ -1,11 +1,13 @@
-import type { TensorInfo, TensorSource } from '../model/tensor-source.js';
-import type { Connection } from '../transport/connection.js';
-import type { Welcome } from '../transport/handshake.js';
-import type { Message, Messages } from '../transport/messages.js';
-import type { ClusterSecret } from '../transport/security.js';
-import { fromBytes } from '../transport/steps.js';
-import type { TraceEvent } from '../transport/tracer.js';
-import { dial, formatAddress } from '../transport/tcp.js';
+import os from 'node:os';
+import { engineNames, type EngineName } from '../engine/engine.js';
+import type { TensorSource } from '../model/tensor-source.js';
+import type { Connection } from '../transport/wire/connection.js';
+import type { ClusterSecret } from '../transport/wire/security.js';
+import { formatAddress } from '../transport/wire/tcp.js';
+import type { Welcome } from '../transport/protocol/handshake.js';
+import { dial } from '../transport/protocol/peers.js';
+import type { Message } from '../transport/messages/messages.js';
+import { TransportError } from '../transport/wire/errors.js';
 import { CoordinatorError } from './errors.js';
 
 /** Where a worker listens. */
@@ -14,209 +16,173 @@ export interface WorkerAddress {
   readonly port: number;
 }
 
-/** What a worker reports while it computes. */
-export interface WorkerEvents {
-  onResult(id: number, tokens: Int32Array): void;
-  onStepFailed(id: number, error: Error): void;
-  /** The worker, or its link to the next one, is gone. Called once. */
-  onLost(error: Error): void;
+/** How a coordinator introduces itself. */
+export interface Introduction {
+  readonly session: string;
+  readonly softwareVersion: string;
+  /** Encrypts all links and proves both sides to each other. */
+  readonly secret?: ClusterSecret;
 }
 
-/** Bytes of tensors that may be on their way to a worker's disk. */
-const sendWindowBytes = 32 << 20;
-const sendChunkBytes = 4 << 20;
+/** A message about one of the worker's stages. */
+export type StageMessage = Extract<Message, { body: { stage: number } }>;
 
-const answerMs = 5000;
+type Handler = (message: StageMessage) => void;
 
-/** A worker as the coordinator sees it: its control connection. */
+/** A worker as the coordinator sees it: its control connection, which the stages that it holds share. */
 export class RemoteWorker {
-  events: WorkerEvents | undefined;
-  #waiting = new Map<Message['kind'], (message: Message) => void>();
-  #failLoad: ((error: Error) => void) | undefined;
-  #onLoadProgress: ((loadedBytes: number, totalBytes: number) => void) | undefined;
-  #storedBytes = 0;
-  #onStored: (() => void) | undefined;
-  #lost: Error | undefined;
+  /** Resolves with the reason when the worker is gone by itself; never rejects. */
+  readonly lost: Promise<CoordinatorError>;
+  #lose!: (error: CoordinatorError) => void;
+  #lostError: CoordinatorError | undefined;
+  #isClosed = false;
+  /** Of the stages that the worker holds, by their numbers. */
+  readonly #handlers = new Map<number, Handler>();
+  /** Whoever waits for the worker. */
+  readonly #waiting = new Set<(error: CoordinatorError) => void>();
+  #lastStage = 0;
+  #lastRequest = 0;
 
   private constructor(
     readonly address: WorkerAddress,
     readonly welcome: Welcome,
-    private readonly control: Connection,
+    readonly control: Connection,
+    private readonly introduction: Introduction,
   ) {
-    control.onMessage = (message) => this.#handle(message);
-    void control.closed.then((reason) => this.#lose(reason.message));
+    this.lost = new Promise((resolve) => (this.#lose = resolve));
+    void control.closed.then(({ message }) => this.#ended(message));
+    control.onMessage = (message) => {
+      if (!('stage' in message.body))
+        throw new TransportError('garbage', `a ${message.kind} message here`);
+      // Of a stage that was given up, messages may still be on their way.
+      this.#handlers.get(message.body.stage)?.(message as StageMessage);
+    };
   }
 
-  /** @throws TransportError when the worker cannot be reached or does not want this coordinator. */
-  static async connect(
-    address: WorkerAddress,
-    session: string,
-    softwareVersion: string,
-    name: string,
-    secret?: ClusterSecret,
-  ): Promise<RemoteWorker> {
-    const hello = { role: 'control', session, softwareVersion, name };
-    const { connection, welcome } = await dial({
-      ...address,
-      hello,
-      ...(secret ? { secret } : {}),
-    });
-    return new RemoteWorker(address, welcome, connection);
+  /** @throws TransportError when the worker cannot be reached or does not want this coordinator */
+  static async connect(address: WorkerAddress, introduction: Introduction): Promise<RemoteWorker> {
+    const { connection, welcome } = await dial(dialOptions(address, introduction, 'control', 0));
+    return new RemoteWorker(address, welcome, connection, introduction);
   }
 
   get name(): string {
     return formatAddress(this.address.host, this.address.port);
   }
 
-  /**
-   * Has the worker load its stage, and sends it the tensors that it asks for.
-   * @returns what became of it
-   * @throws CoordinatorError 'worker-refused' when it cannot, 'worker-lost' when it goes away
-   */
-  async load(
-    load: Messages['load'],
-    source: TensorSource,
-    onProgress: (loadedBytes: number, totalBytes: number) => void,
-  ): Promise<Messages['ready']> {
-    const failed = new Promise<never>((_, reject) => (this.#failLoad = reject));
-    failed.catch(() => undefined);
-    const ready = this.#next('ready');
-    const missing = this.#next('missing');
-    this.#onLoadProgress = onProgress;
-    this.control.send('load', load);
-    const first = await Promise.race([ready, missing, failed]);
-    if (first.kind === 'missing')
-      await Promise.race([this.#sendTensors(first.body.names, source, onProgress), failed]);
-    const { body } = await Promise.race([ready, failed]);
-    this.#failLoad = undefined;
-    return body;
-  }
-
-  cancel(ids: readonly number[]): void {
-    this.control.send('cancel', { ids: [...ids] });
-  }
-
-  /** @throws CoordinatorError 'worker-lost' when the worker does not answer */
-  async stats(reset: boolean): Promise<Messages['stats']> {
-    return (await this.#ask('stats', () => this.control.send('statsRequest', { reset }))).body;
-  }
-
-  startTrace(): void {
-    this.control.send('traceRequest', { start: true });
-  }
-
-  /** What the worker did since `startTrace`, by this machine's clock. @throws CoordinatorError 'worker-lost' */
-  async stopTrace(): Promise<TraceEvent[]> {
-    const asked = performance.now();
-    const { body } = await this.#ask('trace', () =>
-      this.control.send('traceRequest', { start: false }),
+  /** What it computes with. @throws CoordinatorError 'worker-refused' for one that is not known here */
+  get engine(): EngineName {
+    const engine = engineNames.find((name) => name === this.welcome.engine);
+    if (engine) return engine;
+    throw this.refusal(
+      `computes with "${this.welcome.engine}", which is not known here: install the same daisychain`,
     );
-    // The worker read its clock about halfway between question and answer.
-    const ahead = body.nowMs - (performance.timeOrigin + (asked + performance.now()) / 2);
-    const events = JSON.parse(body.events) as TraceEvent[];
-    return events.map((event) => ({ ...event, beginMs: event.beginMs - ahead }));
   }
 
+  /** Begins to hold another stage. @param handle hears of it @returns its number */
+  addStage(handle: Handler): number {
+    this.#handlers.set(++this.#lastStage, handle);
+    return this.#lastStage;
+  }
+
+  removeStage(stage: number): void {
+    this.#handlers.delete(stage);
+  }
+
+  /** Stages that it holds. */
+  get stages(): number {
+    return this.#handlers.size;
+  }
+
+  get isGone(): boolean {
+    return this.#lostError !== undefined;
+  }
+
+  /** A number for another question. */
+  newRequest(): number {
+    return ++this.#lastRequest;
+  }
+
+  /** Waits for something, but not for a worker that is gone. @throws CoordinatorError 'worker-lost' */
+  async whileAlive<Result>(promise: Promise<Result>): Promise<Result> {
+    let giveUp!: (error: CoordinatorError) => void;
+    const gone = new Promise<never>((_, reject) => (giveUp = reject));
+    if (this.#lostError) giveUp(this.#lostError);
+    this.#waiting.add(giveUp);
+    try {
+      return await Promise.race([gone, promise]);
+    } finally {
+      this.#waiting.delete(giveUp);
+    }
+  }
+
+  /** A connection of its own for the tensors of a stage. @throws TransportError */
+  async openWeights(stage: number): Promise<Connection> {
+    const options = dialOptions(this.address, this.introduction, 'weights', stage);
+    return (await dial(options)).connection;
+  }
+
+  /** @throws CoordinatorError 'worker-refused' when the worker holds another model */
+  checkModel({ fingerprint }: TensorSource): void {
+    const { modelFingerprint } = this.welcome;
+    if (modelFingerprint !== '' && modelFingerprint !== fingerprint)
+      throw this.refusal(
+        'holds another model: start it with the same --model file, or without --model to have its shard sent',
+      );
+  }
+
+  refusal(why: string): CoordinatorError {
+    return new CoordinatorError('worker-refused', `worker ${this.name} ${why}`);
+  }
+
+  /** Ends the connection; the worker then frees everything. Idempotent. */
   close(reason: string): void {
-    this.events = undefined;
+    this.#isClosed = true;
     this.control.close(reason);
   }
 
-  #handle(message: Message): void {
-    switch (message.kind) {
-      case 'result':
-        this.events?.onResult(message.body.id, fromBytes(message.body.tokens));
-        return;
-      case 'stepFailed':
-        this.events?.onStepFailed(
-          message.body.id,
-          new CoordinatorError('step', `worker ${this.name}: ${message.body.message}`),
-        );
-        return;
-      case 'failed':
-        this.#failed(message.body);
-        return;
-      case 'stored':
-        this.#storedBytes = message.body.bytes;
-        this.#onStored?.();
-        return;
-      case 'loadProgress':
-        this.#onLoadProgress?.(message.body.loadedBytes, message.body.totalBytes);
-        return;
-      default:
-        this.#waiting.get(message.kind)?.(message);
-        this.#waiting.delete(message.kind);
-    }
+  #ended(why: string): void {
+    this.#lostError = this.#lossBecause(why);
+    if (!this.#isClosed) this.#lose(this.#lostError);
+    for (const giveUp of this.#waiting) giveUp(this.#lostError);
   }
 
-  #failed({ code, message }: Messages['failed']): void {
-    if (code === 'link') return this.#lose(`lost its next stage: ${message}`);
-    this.#failLoad?.(new CoordinatorError('worker-refused', `worker ${this.name}: ${message}`));
-  }
-
-  #lose(why: string): void {
-    if (this.#lost) return;
+  #lossBecause(why: string): CoordinatorError {
     // The reason may begin with the name that ours begins with.
     const own = `worker ${this.name}`;
     const rest = why.startsWith(own) ? why.slice(own.length).replace(/^:? /, '') : why;
-    this.#lost = this.#lostError(rest);
-    this.#failLoad?.(this.#lost);
-    this.events?.onLost(this.#lost);
+    return new CoordinatorError('worker-lost', `lost worker ${this.name}: ${rest}`);
   }
+}
 
-  #lostError(why: string): CoordinatorError {
-    return new CoordinatorError('worker-lost', `lost worker ${this.name}: ${why}`);
-  }
+function dialOptions(
+  address: WorkerAddress,
+  { session, softwareVersion, secret }: Introduction,
+  role: 'control' | 'weights',
+  stage: number,
+) {
+  const name = `coordinator on ${os.hostname()}, process ${process.pid}`;
+  const hello = { role, session, softwareVersion, name, stage };
+  return { ...address, hello, ...(secret ? { secret } : {}) };
+}
 
-  async #ask<Kind extends Message['kind']>(
-    kind: Kind,
-    ask: () => void,
-  ): Promise<Extract<Message, { kind: Kind }>> {
-    if (this.#lost) throw this.#lost;
-    const answer = this.#next(kind);
-    ask();
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      const fail = () => reject(this.#lost ?? this.#lostError('does not answer'));
-      timer = setTimeout(fail, answerMs);
-      void this.control.closed.then(fail);
-    });
-    late.catch(() => undefined);
-    try {
-      return await Promise.race([answer, late]);
-    } finally {
-      clearTimeout(timer);
-    }
+/**
+ * Connects to all workers, or to none.
+ * @throws TransportError of the first that cannot be reached or does not want this coordinator
+ */
+export async function connectWorkers(
+  addresses: readonly WorkerAddress[],
+  introduction: Introduction,
+): Promise<RemoteWorker[]> {
+  const results = await Promise.allSettled(
+    addresses.map((address) => RemoteWorker.connect(address, introduction)),
+  );
+  const connected = results.flatMap((result) =>
+    result.status === 'fulfilled' ? [result.value] : [],
+  );
+  for (const result of results) {
+    if (result.status === 'fulfilled') continue;
+    for (const worker of connected) worker.close('the coordinator gave up');
+    throw result.reason;
   }
-
-  #next<Kind extends Message['kind']>(kind: Kind): Promise<Extract<Message, { kind: Kind }>> {
-    return new Promise((resolve) =>
-      this.#waiting.set(kind, (message) => resolve(message as Extract<Message, { kind: Kind }>)),
-    );
-  }
-
-  /** Sends tensors in chunks, never more ahead of the worker's disk than the window. */
-  async #sendTensors(
-    names: readonly string[],
-    source: TensorSource,
-    onProgress: (sentBytes: number, totalBytes: number) => void,
-  ): Promise<void> {
-    const tensors = names.flatMap((name): TensorInfo[] => {
-      const tensor = source.tensors.get(name);
-      return tensor ? [tensor] : [];
-    });
-    const total = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
-    let sent = 0;
-    for (const { name, bytes } of tensors)
-      for (let offset = 0; offset < bytes; offset += sendChunkBytes) {
-        const chunk = new Uint8Array(Math.min(sendChunkBytes, bytes - offset));
-        await source.read(name, offset, chunk);
-        while (sent - this.#storedBytes > sendWindowBytes && !this.#lost)
-          await new Promise<void>((resolve) => (this.#onStored = resolve));
-        this.control.send('tensorData', { name, offset }, chunk);
-        await this.control.flushed();
-        sent += chunk.byteLength;
-        onProgress(this.#storedBytes, total);
-      }
-  }
+  return connected;
 }

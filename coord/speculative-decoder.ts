@@ -1,29 +1,28 @@
 import type { Logger } from 'pino';
-import type { Sampling } from '../engine/engine.js';
 import {
   SpeculationController,
   type DraftRequest,
   type VerificationStep,
 } from '../speculative/controller.js';
 import type { DraftSource } from '../speculative/draft-source.js';
-import type { SpeculationPlanner } from '../speculative/planner.js';
+import type { SchedulePlanner } from '../speculative/planner.js';
 import { SpeedMeter } from '../speculative/speed-meter.js';
-import type { CellRange } from './cells.js';
 import type { Pipeline } from './pipeline.js';
-import { causalBatch } from './step-builder.js';
+import { causalSegment } from './segments.js';
+import type { Sequence } from './sequence.js';
 
-/** What a conversation needs for speculative decoding. */
-export interface Speculation {
-  readonly planner: SpeculationPlanner;
+/** How one sequence speculates. */
+export interface SequenceDrafts {
+  readonly planner: SchedulePlanner;
   /** Undefined once it has failed. */
-  drafts: DraftSource | undefined;
+  source: DraftSource | undefined;
   /** Adds what became of a generation's drafts. */
-  readonly count: (counts: SpeculationCounts) => void;
+  readonly count: (counts: DraftCounts) => void;
   readonly logger: Logger;
 }
 
 /** What became of drafts. */
-export interface SpeculationCounts {
+export interface DraftCounts {
   /** Drafted tokens that were judged: what stood behind a wrong one is not counted. */
   drafted: number;
   accepted: number;
@@ -33,12 +32,11 @@ export interface SpeculationCounts {
 }
 
 export interface DecodeOptions {
-  readonly sampling: Sampling;
   /** Most tokens to add. */
   readonly maxTokens: number;
   readonly isEnd: (token: number) => boolean;
   readonly maxStepTokens: number;
-  readonly signal?: AbortSignal;
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -56,20 +54,19 @@ export class SpeculativeDecoder {
   #drafting = false;
   #steps = 0;
 
-  /** @param text certain tokens; all but the last are in the range's cells */
+  /** @param sequence all but the last of its certain tokens are computed */
   constructor(
     private readonly pipeline: Pipeline,
-    private readonly range: CellRange,
-    private readonly speculation: Speculation,
-    text: readonly number[],
+    private readonly sequence: Sequence,
+    private readonly drafts: SequenceDrafts,
     private readonly options: DecodeOptions,
   ) {
-    const { planner } = speculation;
+    const { planner } = drafts;
     this.#speed = new SpeedMeter(planner);
     this.#controller = new SpeculationController({
-      text,
+      text: sequence.text,
       maxTokens: options.maxTokens,
-      cells: range.length,
+      cells: sequence.cells.length,
       maxStepTokens: options.maxStepTokens,
       isEnd: options.isEnd,
       schedule: () => planner.schedule,
@@ -77,32 +74,31 @@ export class SpeculativeDecoder {
     });
   }
 
-  /** Tokens in cells, certain and computed. */
-  get held(): readonly number[] {
-    return this.#controller.text.slice(0, this.#controller.computed);
-  }
-
   /**
    * @yields tokens as they become certain, until one ends the text, there are enough, the cells are full, or the signal
    * says stop
-   * @throws CoordinatorError 'worker-lost', 'step'
+   * @throws CoordinatorError 'worker-lost', 'step', 'route'
    */
   async *decode(): AsyncGenerator<number, void> {
     const { signal } = this.options;
     const stop = () => this.#happened(() => []);
-    signal?.addEventListener('abort', stop);
+    signal.addEventListener('abort', stop);
     try {
-      while (!signal?.aborted) {
-        if (!this.speculation.drafts) this.#controller.stopDrafting();
+      while (!signal.aborted) {
+        if (!this.drafts.source) this.#controller.stopDrafting();
         this.#submitSteps();
         this.#requestDrafts();
         if (this.#controller.ended) return;
-        for (const token of await this.#nextEvent()) yield token;
+        const tokens = await this.#nextEvent();
+        const readyAt = performance.now();
+        for (const token of tokens) yield token;
+        this.#speed.pause(performance.now() - readyAt);
       }
     } finally {
-      signal?.removeEventListener('abort', stop);
+      signal.removeEventListener('abort', stop);
       this.#cancel(this.#controller.stop());
-      this.#count();
+      this.sequence.computed.at = this.#controller.computed;
+      this.drafts.count({ ...this.#controller.counts, steps: this.#steps });
     }
   }
 
@@ -112,14 +108,21 @@ export class SpeculativeDecoder {
   }
 
   #submit({ id, first, count, follows }: VerificationStep): void {
-    const outputs = Int32Array.from({ length: count }, (_, i) => i);
-    const submitted = this.pipeline.submit(
-      causalBatch(this.#controller.text, first, count, this.range, outputs, this.options.sampling),
-      this.#stepIds.get(follows) ?? 0,
-    );
+    const { sequence } = this;
+    const segment = causalSegment({
+      sequence: sequence.id,
+      text: sequence.text.tokens,
+      first,
+      count,
+      cells: sequence.cells,
+      choices: 'all',
+      sampling: sequence.sampling,
+      follows: this.#stepIds.get(follows) ?? 0,
+    });
+    const submitted = this.pipeline.submit([segment], { epoch: sequence.epoch });
     this.#stepIds.set(id, submitted.id);
-    submitted.tokens.then(
-      (choices) => this.#happened(() => this.#finished(id, choices)),
+    submitted.results[0]?.then(
+      ({ choices }) => this.#happened(() => this.#finished(id, choices)),
       (error: Error) => {
         // Steps that were cancelled here are gone from the map.
         if (this.#stepIds.has(id)) this.#happened(() => raise(error));
@@ -140,28 +143,28 @@ export class SpeculativeDecoder {
   #cancel(steps: readonly number[]): void {
     const ids = steps.map((step) => this.#stepIds.get(step) ?? 0);
     for (const step of steps) this.#stepIds.delete(step);
-    this.pipeline.cancel(ids);
+    this.pipeline.cancel(ids.map((step) => ({ step, sequence: this.sequence.id })));
   }
 
   #requestDrafts(): void {
-    const { drafts } = this.speculation;
-    const request = drafts && !this.#drafting ? this.#controller.wantedDrafts() : undefined;
-    if (!drafts || !request) return;
+    const { source } = this.drafts;
+    const request = source && !this.#drafting ? this.#controller.wantedDrafts() : undefined;
+    if (!source || !request) return;
     this.#drafting = true;
-    void this.#draft(drafts, request);
+    void this.#draft(source, request);
   }
 
   async #draft(source: DraftSource, request: DraftRequest): Promise<void> {
     try {
-      const { text } = this.#controller;
+      const { text, sampling } = this.sequence;
       let count = 0;
-      for await (const token of source.draft(text, request.count, this.options.sampling)) {
+      for await (const token of source.draft(text, request.count, sampling)) {
         if (!this.#controller.addDraft(request, count++, token)) break;
         this.#submitSteps();
       }
       this.#controller.endDrafts(request, count);
     } catch (error) {
-      giveUpDrafts(this.speculation, error as Error);
+      giveUpDrafts(this.drafts, error as Error);
     } finally {
       this.#drafting = false;
       this.#happened(() => []);
@@ -180,16 +183,12 @@ export class SpeculativeDecoder {
       });
     return (this.#events.shift() as () => readonly number[])();
   }
-
-  #count(): void {
-    this.speculation.count({ ...this.#controller.counts, steps: this.#steps });
-  }
 }
 
 /** Goes on without drafts, with one warning: the answer matters more than its speed. */
-export function giveUpDrafts(speculation: Speculation, { message }: Error): void {
-  if (speculation.drafts) speculation.logger.warn(`going on without drafts: ${message}`);
-  speculation.drafts = undefined;
+export function giveUpDrafts(drafts: SequenceDrafts, { message }: Error): void {
+  if (drafts.source) drafts.logger.warn(`going on without drafts: ${message}`);
+  drafts.source = undefined;
 }
 
 function raise(error: Error): never {

@@ -1,16 +1,16 @@
 import type { Logger } from 'pino';
 import type { DraftSource } from '../speculative/draft-source.js';
-import { SpeculationPlanner, stepSizes } from '../speculative/planner.js';
-import type { Schedule, SpeculationChoice, SpeculationMode } from '../speculative/schedule.js';
-import { measureCosts, type Measured } from './calibration.js';
+import { SchedulePlanner, stepSizes } from '../speculative/planner.js';
+import type { Schedule, ScheduleChoice, ScheduleMode } from '../speculative/schedule.js';
 import type { CellRange } from './cells.js';
-import type { Speculation, SpeculationCounts } from './speculative-decoder.js';
+import { measureCosts, type Measured } from './measure-costs.js';
+import type { Sequence } from './sequence.js';
+import type { DraftCounts, SequenceDrafts } from './speculative-decoder.js';
 
 /** How to speculate. */
 export interface SpeculationOptions {
-  readonly choice: SpeculationChoice;
-  /** The drafts of the conversation that has these cells. */
-  readonly drafts: (range: CellRange) => DraftSource;
+  readonly choice: ScheduleChoice;
+  readonly drafts: (sequence: Sequence) => DraftSource;
   /** Milliseconds that a draft takes when nothing else is computed. */
   readonly draftMs: number;
   /** Says what to do, instead of the cost model. */
@@ -18,22 +18,22 @@ export interface SpeculationOptions {
 }
 
 /** What became of drafts. */
-export interface SpeculationStats extends Readonly<SpeculationCounts> {
+export interface DraftStats extends Readonly<DraftCounts> {
   /** What is being done now. */
-  readonly mode: SpeculationMode;
+  readonly mode: ScheduleMode;
   /** Share of the judged drafts that were right, 0 to 1. */
   readonly acceptanceRate: number;
   /** Tokens per second against decoding without drafts, as the cost model has it. */
   readonly promisedSpeedup: number;
 }
 
-/** A coordinator's speculation: what its conversations share. */
+/** A coordinator's speculation: what its sequences share. */
 export class Speculator {
-  #counts: SpeculationCounts = noCounts();
+  #counts: DraftCounts = noCounts();
 
   private constructor(
     private readonly options: SpeculationOptions,
-    private readonly planner: SpeculationPlanner,
+    private readonly planner: SchedulePlanner,
     private readonly logger: Logger,
   ) {}
 
@@ -54,18 +54,17 @@ export class Speculator {
     const sizes = stepSizes.filter((size) => size <= most);
     const isMeasured = !schedule && choice !== 'off';
     const costs = await measureCosts(measured, range, isMeasured ? sizes : []);
-    const planner = new SpeculationPlanner(choice, { ...costs, draftMs }, schedule);
+    const planner = new SchedulePlanner(choice, { ...costs, draftMs }, schedule);
     return new Speculator(options, planner, logger);
   }
 
-  /** For the conversation that has these cells. */
-  for(range: CellRange): Speculation {
+  for(sequence: Sequence): SequenceDrafts {
     const counts = () => this.#counts;
     return {
       planner: this.planner,
-      drafts: this.options.drafts(range),
+      source: this.options.drafts(sequence),
       count: (generation) => {
-        for (const key of Object.keys(generation) as (keyof SpeculationCounts)[])
+        for (const key of Object.keys(generation) as (keyof DraftCounts)[])
           counts()[key] += generation[key];
       },
       logger: this.logger,
@@ -73,7 +72,7 @@ export class Speculator {
   }
 
   /** Since the last reset. */
-  get stats(): SpeculationStats {
+  get stats(): DraftStats {
     const { drafted, accepted } = this.#counts;
     return {
       ...this.#counts,
@@ -88,6 +87,6 @@ export class Speculator {
   }
 }
 
-function noCounts(): SpeculationCounts {
+function noCounts(): DraftCounts {
   return { drafted: 0, accepted: 0, steps: 0, cancelledSteps: 0 };
 }

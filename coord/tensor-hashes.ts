@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import type { TensorInfo, TensorSource } from '../model/tensor-source.js';
@@ -6,8 +6,8 @@ import type { TensorInfo, TensorSource } from '../model/tensor-source.js';
 const chunkBytes = 8 << 20;
 
 /**
- * SHA-256 of tensors, which workers keep them by. Hashing reads the whole tensor, so results are kept on disk under
- * the model's fingerprint.
+ * SHA-256 of tensors, which workers keep them by. Hashing reads the whole tensor, so results are kept on disk for as
+ * long as the model's files are what they were.
  */
 export class TensorHashes {
   readonly #file: string;
@@ -17,7 +17,7 @@ export class TensorHashes {
     private readonly source: TensorSource,
     cacheDirectory: string,
   ) {
-    this.#file = path.join(cacheDirectory, 'hashes', `${source.fingerprint}.json`);
+    this.#file = path.join(cacheDirectory, 'hashes', `${source.contentKey}.json`);
     this.#known = readHashes(this.#file);
   }
 
@@ -48,7 +48,7 @@ export class TensorHashes {
 
   /** A cache that cannot be written costs time at the next start, nothing else. */
   async #save(known: ReadonlyMap<string, string>): Promise<void> {
-    const temporary = `${this.#file}.${process.pid}`;
+    const temporary = `${this.#file}.${randomUUID()}.part`;
     try {
       await fs.mkdir(path.dirname(this.#file), { recursive: true });
       await fs.writeFile(temporary, JSON.stringify([...known]));

@@ -1,4 +1,5 @@
-import type { Sampling } from '../engine/engine.js';
+import type { Sampling } from '../step/sampling.js';
+import type { TokenText } from '../step/token-text.js';
 import type { DraftSource } from './draft-source.js';
 import { NgramDraft } from './ngram-draft.js';
 
@@ -14,17 +15,13 @@ export class CombinedDraft implements DraftSource {
     this.name = `n-gram + ${model.name}`;
   }
 
-  async *draft(
-    text: readonly number[],
-    count: number,
-    sampling: Sampling,
-  ): AsyncGenerator<number, void> {
+  async *draft(text: TokenText, count: number, sampling: Sampling): AsyncGenerator<number, void> {
     const repeated = this.#repetition.draft(text, count);
     if (repeated.length > 0) yield* repeated;
     else yield* this.model.draft(text, count, sampling);
   }
 
-  async prepare(text: readonly number[]): Promise<void> {
+  async prepare(text: TokenText): Promise<void> {
     await this.model.prepare?.(text);
   }
 }

@@ -1,6 +1,7 @@
+import type { TokenText } from '../step/token-text.js';
 import { plainSchedule, stepSize, type Schedule } from './schedule.js';
 
-/** A step to submit: the tokens at positions [first, first + count) of the controller's text, a choice wanted for each. */
+/** A step to submit: the tokens at positions [first, first + count) of the text, a choice wanted for each. */
 export interface VerificationStep {
   readonly id: number;
   readonly first: number;
@@ -9,12 +10,12 @@ export interface VerificationStep {
   readonly follows: number;
 }
 
-/** Drafts to ask for: tokens that continue the controller's text as it is now. */
+/** Drafts to ask for: tokens that continue the text as it is now. */
 export interface DraftRequest {
   readonly count: number;
   /** Tokens of the text that the drafts continue. */
   readonly after: number;
-  /** Which guesses they build on; see `addDrafts`. */
+  /** Which guesses they build on: drafts of a branch that turned out wrong are not taken. */
   readonly branch: number;
 }
 
@@ -27,8 +28,8 @@ export interface Verdict {
 }
 
 export interface ControllerOptions {
-  /** Tokens that are certain; all but the last are in KV cells already. */
-  readonly text: readonly number[];
+  /** All tokens of it are certain, and all but the last in KV cells already. The controller adds to it. */
+  readonly text: TokenText;
   /** Most tokens to add to them. */
   readonly maxTokens: number;
   /** KV cells: positions beyond are not computed. */
@@ -56,9 +57,7 @@ const probeInterval = 16;
  * delay of results. Whatever drafts say, the tokens are the target's own choices, each made after the right tokens.
  */
 export class SpeculationController {
-  /** The certain tokens, then guesses. */
-  readonly #text: number[];
-  #certain: number;
+  readonly #text: TokenText;
   /** Tokens [0, sent) have been submitted. */
   #sent: number;
   readonly #inFlight: Flight[] = [];
@@ -77,10 +76,9 @@ export class SpeculationController {
   #cancelledSteps = 0;
 
   constructor(private readonly options: ControllerOptions) {
-    this.#text = [...options.text];
-    this.#certain = this.#text.length;
-    this.#sent = this.#certain - 1;
-    this.#end = this.#certain + options.maxTokens;
+    this.#text = options.text;
+    this.#sent = this.#text.certain - 1;
+    this.#end = this.#text.certain + options.maxTokens;
     this.#ended = options.maxTokens <= 0 || this.#sent >= options.cells;
   }
 
@@ -89,14 +87,9 @@ export class SpeculationController {
     return this.#ended;
   }
 
-  /** The certain tokens, then guesses. */
-  get text(): readonly number[] {
-    return this.#text;
-  }
-
   /** Leading tokens whose keys and values are in their cells for good. */
   get computed(): number {
-    return Math.min(this.#inFlight[0]?.first ?? this.#sent, this.#certain);
+    return Math.min(this.#inFlight[0]?.first ?? this.#sent, this.#text.certain);
   }
 
   /** Drafts judged, those that were right, and steps that were cancelled. */
@@ -152,8 +145,8 @@ export class SpeculationController {
   addDraft({ after, branch }: DraftRequest, index: number, token: number): boolean {
     if (branch !== this.#branch || this.#ended) return false;
     const position = after + index;
-    if (position < this.#text.length) return this.#judgeLate(token === this.#text[position]);
-    this.#text.push(token);
+    if (position < this.#text.length) return this.#judgeLate(token === this.#text.at(position));
+    this.#text.guess(token);
     return !this.options.isEnd(token);
   }
 
@@ -181,16 +174,17 @@ export class SpeculationController {
       const right = this.#accept(next.choices, tokens);
       if (right && !this.#ended) continue;
       cancelled.push(...this.#abandonFlights());
-      this.#sent = Math.min(this.#sent, this.#certain - 1);
+      this.#sent = Math.min(this.#sent, this.#text.certain - 1);
     }
     this.#cancelledSteps += cancelled.length;
     return { tokens, cancelled };
   }
 
-  /** Gives up all steps in flight. @returns their ids */
+  /** Gives up all steps in flight, and all guesses. @returns ids of the steps */
   stop(): readonly number[] {
     this.#ended = true;
     this.#sent = this.computed;
+    this.#text.truncate(this.#text.certain);
     return this.#abandonFlights();
   }
 
@@ -198,16 +192,14 @@ export class SpeculationController {
   #accept(choices: ArrayLike<number>, tokens: number[]): boolean {
     for (let i = 0; i < choices.length && !this.#ended; i++) {
       const token = choices[i] as number;
-      const guess = this.#text[this.#certain];
-      if (guess !== undefined) this.#judge(guess === token);
-      if (guess !== token) this.#text.length = this.#certain;
-      if (guess === undefined || guess !== token) this.#text.push(token);
-      this.#certain++;
+      const confirmation = this.#text.confirm(token);
+      if (confirmation !== 'no guess') this.#judge(confirmation === 'right');
       tokens.push(token);
       this.#sinceProbe++;
-      if (this.options.isEnd(token) || this.#certain >= this.#end) this.#ended = true;
-      if (this.#certain > this.options.cells) this.#ended = true;
-      if (guess !== undefined && guess !== token) {
+      const { certain } = this.#text;
+      if (this.options.isEnd(token) || certain >= this.#end) this.#ended = true;
+      if (certain > this.options.cells) this.#ended = true;
+      if (confirmation === 'wrong') {
         this.#branch++;
         this.#stepsSinceWrong = 0;
         return false;
@@ -246,11 +238,13 @@ export class SpeculationController {
 
   /** Tokens that can be submitted. An end is not: what follows it is not wanted. */
   get #available(): number {
-    const { isEnd } = this.options;
-    const last = this.#text.at(-1);
-    const ends = this.#text.length > this.#certain && last !== undefined && isEnd(last);
-    const end = Math.min(this.#inputEnd, this.#text.length - (ends ? 1 : 0));
+    const end = Math.min(this.#inputEnd, this.#text.length - (this.#endIsGuessed ? 1 : 0));
     return Math.max(0, end - this.#sent);
+  }
+
+  get #endIsGuessed(): boolean {
+    const { length, certain } = this.#text;
+    return length > certain && this.options.isEnd(this.#text.at(length - 1) as number);
   }
 
   /** Positions beyond have no cells, or choose tokens beyond the longest wanted text. */
@@ -261,8 +255,7 @@ export class SpeculationController {
   #mayDraft({ mode }: Schedule): boolean {
     if (!this.#canDraft || this.#exhaustedAt === this.#text.length) return false;
     if (this.#text.length >= this.#inputEnd) return false;
-    if (this.#text.length > this.#certain && this.options.isEnd(this.#text.at(-1) as number))
-      return false;
+    if (this.#endIsGuessed) return false;
     // Without a pipeline, guesses are made when the token that they follow is certain.
     if (mode === 'sync') return this.#inFlight.length === 0;
     return true;
@@ -271,7 +264,7 @@ export class SpeculationController {
   get #wantsProbe(): boolean {
     return (
       this.#inFlight.length > 0 &&
-      this.#text.length === this.#certain &&
+      this.#text.length === this.#text.certain &&
       this.#sinceProbe >= probeInterval
     );
   }

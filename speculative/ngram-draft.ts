@@ -1,3 +1,4 @@
+import type { TokenText } from '../step/token-text.js';
 import type { DraftSource } from './draft-source.js';
 
 /** The longest run of tokens that is looked for, and the shortest that counts as a match. */
@@ -15,14 +16,14 @@ export class NgramDraft implements DraftSource {
   /** @param shortest tokens that must match, for callers that want to be surer */
   constructor(private readonly shortest = shortestRun) {}
 
-  draft(text: readonly number[], count: number): readonly number[] {
-    const end = placeOfLongestMatch(text, this.shortest);
-    return end === undefined ? [] : continuation(text, end, count);
+  draft({ tokens }: TokenText, count: number): readonly number[] {
+    const end = placeOfLongestMatch(tokens, this.shortest);
+    return end === undefined ? [] : continuation(tokens, end, count);
   }
 }
 
 /** @returns the index after the match; of equally long matches the latest */
-function placeOfLongestMatch(text: readonly number[], shortest: number): number | undefined {
+function placeOfLongestMatch(text: Int32Array, shortest: number): number | undefined {
   const last = text.length - 1;
   let best: number | undefined;
   let longest = shortest - 1;
@@ -37,7 +38,7 @@ function placeOfLongestMatch(text: readonly number[], shortest: number): number 
 }
 
 /** What followed; a match near the end repeats itself for as long as is wanted. */
-function continuation(text: readonly number[], from: number, count: number): number[] {
+function continuation(text: Int32Array, from: number, count: number): number[] {
   const tokens: number[] = [];
   for (let i = from; tokens.length < count; i++)
     tokens.push((i < text.length ? text[i] : tokens[i - text.length]) as number);

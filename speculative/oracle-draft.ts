@@ -1,3 +1,4 @@
+import type { TokenText } from '../step/token-text.js';
 import type { DraftSource } from './draft-source.js';
 
 /**
@@ -22,7 +23,7 @@ export class OracleDraft implements DraftSource {
     this.#state = seed;
   }
 
-  *draft(text: readonly number[], count: number): Generator<number, void> {
+  *draft(text: TokenText, count: number): Generator<number, void> {
     const first = text.length;
     for (let i = first; i < Math.min(first + count, this.target.length); i++) {
       const right = this.target[i] as number;

@@ -3,8 +3,8 @@ import { tokensPerMs, type PipelineCosts } from './cost-model.js';
 import {
   plainSchedule,
   type Schedule,
-  type SpeculationChoice,
-  type SpeculationMode,
+  type ScheduleChoice,
+  type ScheduleMode,
 } from './schedule.js';
 import { TrackRecord } from './track-record.js';
 
@@ -33,7 +33,7 @@ interface Candidate {
  * Picks the schedule that should be fastest: by the cost model, the running acceptance of the drafts, and how fast each
  * mode has been in truth. Costs are measured once; other programs, or more conversations, change them.
  */
-export class SpeculationPlanner {
+export class SchedulePlanner {
   readonly acceptance = new AcceptanceEstimate();
   readonly #record = new TrackRecord();
   #candidates: readonly Candidate[] = [];
@@ -45,7 +45,7 @@ export class SpeculationPlanner {
    * @param fixed says what to do, instead of the cost model
    */
   constructor(
-    private readonly choice: SpeculationChoice,
+    private readonly choice: ScheduleChoice,
     private readonly costs: PipelineCosts,
     private readonly fixed?: () => Schedule,
   ) {}
@@ -56,7 +56,7 @@ export class SpeculationPlanner {
   }
 
   /** Learns how long some tokens took, all of them with schedules of this mode. */
-  observe(mode: SpeculationMode, tokens: number, ms: number): void {
+  observe(mode: ScheduleMode, tokens: number, ms: number): void {
     const picked = this.#picked;
     // What was planned meanwhile has another speed to compare with.
     if (picked?.schedule.mode !== mode) return;
@@ -88,7 +88,7 @@ export class SpeculationPlanner {
 
 /** The fastest schedule that a choice allows. @param acceptance 0 to 1 */
 export function bestSchedule(
-  choice: SpeculationChoice,
+  choice: ScheduleChoice,
   acceptance: number,
   costs: PipelineCosts,
 ): Schedule {
@@ -96,11 +96,7 @@ export function bestSchedule(
 }
 
 /** The fastest schedule of each mode that a choice allows; without speculation first. */
-function candidates(
-  choice: SpeculationChoice,
-  acceptance: number,
-  costs: PipelineCosts,
-): Candidate[] {
+function candidates(choice: ScheduleChoice, acceptance: number, costs: PipelineCosts): Candidate[] {
   const rate = (schedule: Schedule) => tokensPerMs(schedule, acceptance, costs);
   const schedules: Schedule[] = [];
   if (choice === 'off' || choice === 'auto') schedules.push(plainSchedule);

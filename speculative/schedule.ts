@@ -1,11 +1,11 @@
 /** What is done with drafts; `auto` measures and picks one of the others. */
-export type SpeculationMode = 'off' | 'sync' | 'pipelined';
-export const speculationModes = ['off', 'sync', 'pipelined', 'auto'] as const;
-export type SpeculationChoice = (typeof speculationModes)[number];
+export type ScheduleMode = 'off' | 'sync' | 'pipelined';
+export const scheduleChoices = ['off', 'sync', 'pipelined', 'auto'] as const;
+export type ScheduleChoice = (typeof scheduleChoices)[number];
 
 /** How many tokens go through the stages at a time, and how many steps at once. */
 export interface Schedule {
-  readonly mode: SpeculationMode;
+  readonly mode: ScheduleMode;
   /**
    * Tokens of each step since the last wrong guess, the last entry for all that follow. The first step begins with a
    * token that is certain, all others are drafts.

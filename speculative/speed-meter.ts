@@ -1,16 +1,21 @@
-import type { SpeculationMode } from './schedule.js';
-import type { SpeculationPlanner } from './planner.js';
+import type { ScheduleMode } from './schedule.js';
+import type { SchedulePlanner } from './planner.js';
 
 /** Tokens that are measured together: single ones come in bursts. */
 const measuredTokens = 32;
 
 /** Tells the planner how fast one text grows. */
 export class SpeedMeter {
-  #mode: SpeculationMode | undefined;
+  #mode: ScheduleMode | undefined;
   #tokens = 0;
   #beginMs = 0;
 
-  constructor(private readonly planner: SpeculationPlanner) {}
+  constructor(private readonly planner: SchedulePlanner) {}
+
+  /** Nothing was computed for this long, as nobody took the tokens. */
+  pause(ms: number): void {
+    this.#beginMs += ms;
+  }
 
   /**
    * Some tokens have become certain.

@@ -1,4 +1,4 @@
-import type { SpeculationMode } from './schedule.js';
+import type { ScheduleMode } from './schedule.js';
 
 /** Weight of what was seen last against all that was seen before. */
 const newest = 0.25;
@@ -8,11 +8,11 @@ const forgiving = 0.005;
 
 /** How fast each mode was in truth, against what the cost model says of it: 1 until something else is seen. */
 export class TrackRecord {
-  readonly #ratios: Record<SpeculationMode, number> = { off: 1, sync: 1, pipelined: 1 };
+  readonly #ratios: Record<ScheduleMode, number> = { off: 1, sync: 1, pipelined: 1 };
 
   /** @param ratio seen speed / expected speed, over some tokens */
-  add(mode: SpeculationMode, ratio: number): void {
-    for (const other of Object.keys(this.#ratios) as SpeculationMode[]) {
+  add(mode: ScheduleMode, ratio: number): void {
+    for (const other of Object.keys(this.#ratios) as ScheduleMode[]) {
       const ratioBefore = this.#ratios[other];
       this.#ratios[other] +=
         other === mode ? newest * (ratio - ratioBefore) : forgiving * (1 - ratioBefore);
@@ -20,7 +20,7 @@ export class TrackRecord {
   }
 
   /** Times what the cost model expects gives what is to be expected. */
-  ratio(mode: SpeculationMode): number {
+  ratio(mode: ScheduleMode): number {
     return this.#ratios[mode];
   }
 }

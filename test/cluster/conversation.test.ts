@@ -47,7 +47,7 @@ describe.each(engineNames)('a conversation with %s', (engine) => {
     expect(answers.map(({ tokens }) => tokens)).toEqual([clearTokens(first), clearTokens(second)]);
     expect(() => cluster.coordinator.conversation()).toThrow(/all 2 conversations are taken/);
     conversations[0]?.close();
-    expect(cluster.coordinator.conversation().tokens).toBe(0);
+    expect(cluster.coordinator.conversation().computedTokens).toBe(0);
   });
 
   test('ends at the context, and refuses a text that does not fit', async () => {

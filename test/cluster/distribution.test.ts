@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { causalBatch } from '../../coord/step-builder.js';
-import { greedy, type Sampling } from '../../engine/engine.js';
+import { causalSegment } from '../../coord/segments.js';
 import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
 import { filterCandidates } from '../../engine/sampling/candidates.js';
 import { openGguf } from '../../model/gguf/reader.js';
+import { greedy, type Sampling } from '../../step/sampling.js';
 import { complete, openTestCluster } from '../support/cluster.js';
 import { openDraftModel, speculateWith } from '../support/drafts.js';
 import { goldenCases, repositoryPath } from '../support/golden.js';
@@ -48,10 +48,17 @@ async function filteredSoftmax(tokens: readonly number[]): Promise<Map<number, n
   const engine = openGgmlEngine({ device: 'cpu', threads: 1 });
   const [stage] = await loadStages(engine, source, [16]);
   try {
-    const row = Int32Array.of(tokens.length - 1);
-    const range = { start: 0, length: tokens.length };
-    const batch = causalBatch(tokens, 0, tokens.length, range, row, sampling);
-    const logits = (await stage?.logits(batch, new Float32Array(0))) ?? new Float32Array(0);
+    const segment = causalSegment({
+      sequence: 1,
+      text: Int32Array.from(tokens),
+      first: 0,
+      count: tokens.length,
+      cells: { start: 0, length: tokens.length },
+      choices: 'last',
+      sampling,
+    });
+    const step = { id: 1, epoch: 1, segments: [segment] };
+    const logits = (await stage?.logits(step, new Float32Array(0))) ?? new Float32Array(0);
     const kept = filterCandidates(logits, sampling);
     const weights = Array.from(kept.logits, (logit) => Math.exp(logit - Math.max(...kept.logits)));
     const sum = weights.reduce((a, b) => a + b, 0);

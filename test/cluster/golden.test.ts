@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { causalBatch } from '../../coord/step-builder.js';
-import { greedy } from '../../engine/engine.js';
+import { causalSegment } from '../../coord/segments.js';
+import { greedy } from '../../step/sampling.js';
 import { complete, openTestCluster } from '../support/cluster.js';
 import {
   clearMargin,
@@ -61,7 +61,6 @@ describe.each(runs)(title, ({ golden, ...chain }) => {
   test('gives the tokens of llama.cpp', async () => {
     await using cluster = await openTestCluster(chain);
     const conversation = cluster.coordinator.conversation();
-    const range = { start: 0, length: 512 };
     for (const entry of goldenCases(golden)) {
       const expected = clearTokens(entry);
       const { tokens } = await complete(conversation, entry.promptTokens, expected.length);
@@ -69,11 +68,17 @@ describe.each(runs)(title, ({ golden, ...chain }) => {
       conversation.reset();
 
       const text = [...entry.promptTokens, ...entry.tokens];
-      const outputs = Int32Array.from(text, (_, i) => i);
-      const chosen = await cluster.coordinator.step(
-        causalBatch(text, 0, text.length, range, outputs, greedy),
-      );
-      expect(atClearSteps(entry, chosen), `teacher-forced: ${entry.prompt}`).toEqual(
+      const segment = causalSegment({
+        sequence: 1,
+        text: Int32Array.from(text),
+        first: 0,
+        count: text.length,
+        cells: { start: 0, length: 512 },
+        choices: 'all',
+        sampling: greedy,
+      });
+      const [chosen] = await cluster.coordinator.step([segment]);
+      expect(atClearSteps(entry, chosen?.choices ?? []), `teacher-forced: ${entry.prompt}`).toEqual(
         atClearSteps(entry, [...entry.promptTokens.slice(1), ...entry.tokens]),
       );
     }

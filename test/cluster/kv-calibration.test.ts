@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { greedy } from '../../engine/engine.js';
+import { greedy } from '../../step/sampling.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { complete, openTestCluster } from '../support/cluster.js';
 import { testCalibrationText } from '../support/calibration.js';

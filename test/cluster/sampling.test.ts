@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { greedy } from '../../engine/engine.js';
+import { greedy } from '../../step/sampling.js';
 import { complete, openTestCluster } from '../support/cluster.js';
 import { computings, type Computing } from '../support/engines.js';
 import { goldenCases } from '../support/golden.js';

@@ -1,6 +1,7 @@
 import pino from 'pino';
 import { describe, expect, test } from 'vitest';
-import { greedy } from '../../engine/engine.js';
+import { greedy } from '../../step/sampling.js';
+import type { DraftSource } from '../../speculative/draft-source.js';
 import type { Schedule } from '../../speculative/schedule.js';
 import { complete, openTestCluster } from '../support/cluster.js';
 import { openDraftModel, speculateWith } from '../support/drafts.js';
@@ -97,20 +98,7 @@ test('drafts that break cost one warning, not the answer', async () => {
   await using cluster = await openTestCluster({
     layers: [13, 3],
     logger,
-    speculation: {
-      choice: 'pipelined',
-      draftMs: 0,
-      drafts: () => {
-        let calls = 0;
-        return {
-          name: 'broken',
-          *draft(_text, count) {
-            if (calls++ === 3) throw new Error('the draft fell over');
-            for (let i = 0; i < count; i++) yield 5;
-          },
-        };
-      },
-    },
+    speculation: () => Promise.resolve({ choice: 'pipelined', draftMs: 0, drafts: brokenDrafts }),
   });
   const conversation = cluster.coordinator.conversation();
   for (const golden of cases.slice(0, 2)) {
@@ -120,3 +108,14 @@ test('drafts that break cost one warning, not the answer', async () => {
   }
   expect(warnings).toEqual(['going on without drafts: the draft fell over']);
 });
+
+function brokenDrafts(): DraftSource {
+  let calls = 0;
+  return {
+    name: 'broken',
+    *draft(_text, count) {
+      if (calls++ === 3) throw new Error('the draft fell over');
+      for (let i = 0; i < count; i++) yield 5;
+    },
+  };
+}

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { greedy, type Sampling } from '../../engine/engine.js';
+import { greedy, type Sampling } from '../../step/sampling.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import type { Schedule } from '../../speculative/schedule.js';
 import { complete, openTestCluster } from '../support/cluster.js';

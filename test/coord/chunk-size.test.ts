@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { chunkSize, StepCostEstimate } from '../../coord/chunk-size.js';
+import { chunkSize, slowestStage } from '../../coord/chunk-size.js';
 
 /** Time of a prompt in chunks, simulated step by step: a stage begins a chunk when it and the chunk are ready. */
 function simulate(
@@ -30,33 +30,25 @@ describe('chunkSize', () => {
     'is near the best of all sizes: $tokens tokens, $stages stages, $fixedMs',
     (c) => {
       const time = (chunk: number) => simulate(c.tokens, c.stages, chunk, c.fixedMs, 1);
-      const chosen = chunkSize(c.tokens, c.stages, { fixedMs: c.fixedMs, perTokenMs: 1 }, 2048);
+      const chosen = chunkSize(c.tokens, c.stages, { fixedMs: c.fixedMs, perRowMs: 1 }, 2048);
       const best = Math.min(...Array.from({ length: 2048 / 64 }, (_, i) => time((i + 1) * 64)));
       expect(time(chosen)).toBeLessThanOrEqual(best * 1.1);
     },
   );
 
   test('leaves short prompts and single stages whole, and respects the limit', () => {
-    expect(chunkSize(60, 2, { fixedMs: 1, perTokenMs: 1 }, 512)).toBe(512);
-    expect(chunkSize(5000, 1, { fixedMs: 1, perTokenMs: 1 }, 512)).toBe(512);
-    expect(chunkSize(5000, 2, { fixedMs: 1e9, perTokenMs: 1 }, 512)).toBeLessThanOrEqual(512);
+    expect(chunkSize(60, 2, { fixedMs: 1, perRowMs: 1 }, 512)).toBe(512);
+    expect(chunkSize(5000, 1, { fixedMs: 1, perRowMs: 1 }, 512)).toBe(512);
+    expect(chunkSize(5000, 2, { fixedMs: 1e9, perRowMs: 1 }, 512)).toBeLessThanOrEqual(512);
   });
 });
 
-describe('StepCostEstimate', () => {
-  test('learns a line, and follows when it changes', () => {
-    const estimate = new StepCostEstimate();
-    for (let i = 0; i < 50; i++) estimate.add(1 + (i % 7) * 40, 5 + (1 + (i % 7) * 40) * 2);
-    expect(estimate.cost.fixedMs).toBeCloseTo(5, 3);
-    expect(estimate.cost.perTokenMs).toBeCloseTo(2, 5);
-    for (let i = 0; i < 300; i++) estimate.add(1 + (i % 7) * 40, 30 + (1 + (i % 7) * 40) * 4);
-    expect(estimate.cost.fixedMs).toBeCloseTo(30, 1);
-  });
-
-  test('assumes what is typical until it knows better', () => {
-    const estimate = new StepCostEstimate();
-    const { cost } = estimate;
-    for (let i = 0; i < 9; i++) estimate.add(1, 16);
-    expect(estimate.cost).toEqual(cost);
-  });
+test('chunks are cut by the stage that the others wait for, wherever it is', () => {
+  const fast = { fixedMs: 2, perRowMs: 0.1 };
+  const slow = { fixedMs: 1, perRowMs: 3 };
+  const unknown = { fixedMs: 0, perRowMs: 0 };
+  expect(slowestStage([fast, slow])).toBe(slow);
+  // A coordinator without layers learns nothing itself.
+  expect(slowestStage([unknown, fast])).toBe(fast);
+  expect(slowestStage([unknown])).toBeUndefined();
 });

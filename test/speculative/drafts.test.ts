@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { greedy } from '../../engine/engine.js';
+import { greedy } from '../../step/sampling.js';
+import { TokenText } from '../../step/token-text.js';
 import { CombinedDraft } from '../../speculative/combined-draft.js';
 import type { DraftSource } from '../../speculative/draft-source.js';
 import { NgramDraft } from '../../speculative/ngram-draft.js';
@@ -7,7 +8,7 @@ import { OracleDraft } from '../../speculative/oracle-draft.js';
 
 async function drafts(source: DraftSource, text: readonly number[], count: number) {
   const tokens: number[] = [];
-  for await (const token of source.draft(text, count, greedy)) tokens.push(token);
+  for await (const token of source.draft(new TokenText(text), count, greedy)) tokens.push(token);
   return tokens;
 }
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { AcceptanceEstimate } from '../../speculative/acceptance.js';
 import { tokensPerMs } from '../../speculative/cost-model.js';
-import { SpeculationPlanner, stepSizes } from '../../speculative/planner.js';
+import { SchedulePlanner, stepSizes } from '../../speculative/planner.js';
 import { plainSchedule } from '../../speculative/schedule.js';
 import { SpeedMeter } from '../../speculative/speed-meter.js';
 
@@ -22,7 +22,7 @@ test('the acceptance follows what is judged, and forgets', () => {
 });
 
 test('auto turns itself off when drafts turn bad, and on again', () => {
-  const planner = new SpeculationPlanner('auto', costs);
+  const planner = new SchedulePlanner('auto', costs);
   for (let i = 0; i < 100; i++) planner.acceptance.add(true);
   expect(planner.schedule.mode).toBe('pipelined');
   expect(planner.promisedSpeedup).toBeGreaterThan(1.5);
@@ -34,7 +34,7 @@ test('auto turns itself off when drafts turn bad, and on again', () => {
 });
 
 test('better drafts make longer steps', () => {
-  const planner = new SpeculationPlanner('pipelined', costs);
+  const planner = new SchedulePlanner('pipelined', costs);
   const size = () => planner.schedule.sizes.at(-1) as number;
   for (let i = 0; i < 300; i++) planner.acceptance.add(i % 3 === 0);
   const before = size();
@@ -43,7 +43,7 @@ test('better drafts make longer steps', () => {
 });
 
 test('auto believes what it sees more than what was promised, and tries again', () => {
-  const planner = new SpeculationPlanner('auto', costs);
+  const planner = new SchedulePlanner('auto', costs);
   for (let i = 0; i < 100; i++) planner.acceptance.add(true);
   const plainMs = 1 / tokensPerMs(plainSchedule, 1, costs);
   expect(planner.schedule.mode).toBe('pipelined');
@@ -67,7 +67,7 @@ test('auto believes what it sees more than what was promised, and tries again', 
 
 test('the speed of a text is measured over tokens of one mode', () => {
   const seen: unknown[][] = [];
-  const planner = new SpeculationPlanner('pipelined', costs);
+  const planner = new SchedulePlanner('pipelined', costs);
   planner.observe = (...args) => void seen.push(args);
   const meter = new SpeedMeter(planner);
   for (let i = 0; i <= 80; i++) meter.add(1, 10 * i);
@@ -79,5 +79,5 @@ test('the speed of a text is measured over tokens of one mode', () => {
 
 test('a fixed schedule stays', () => {
   const fixed = { mode: 'sync', sizes: [3], window: 1 } as const;
-  expect(new SpeculationPlanner('auto', costs, () => fixed).schedule).toBe(fixed);
+  expect(new SchedulePlanner('auto', costs, () => fixed).schedule).toBe(fixed);
 });

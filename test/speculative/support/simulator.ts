@@ -1,3 +1,4 @@
+import { TokenText } from '../../../step/token-text.js';
 import { SpeculationController, type DraftRequest } from '../../../speculative/controller.js';
 import { stageMs, type PipelineCosts } from '../../../speculative/cost-model.js';
 import type { Schedule } from '../../../speculative/schedule.js';
@@ -59,7 +60,7 @@ class Simulation {
     private readonly random: Random,
   ) {
     this.#controller = new SpeculationController({
-      text: [right],
+      text: new TokenText([right]),
       maxTokens: tokens,
       cells: 2 * tokens,
       maxStepTokens: 64,

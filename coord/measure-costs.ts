@@ -1,9 +1,10 @@
-import { greedy, type Batch } from '../engine/engine.js';
 import type { PipelineCosts } from '../speculative/cost-model.js';
+import { greedy } from '../step/sampling.js';
+import type { Segment } from '../step/step.js';
 import type { CellRange } from './cells.js';
 import type { Pipeline } from './pipeline.js';
+import { causalSegment } from './segments.js';
 import type { StageStats } from './stage-stats.js';
-import { causalBatch } from './step-builder.js';
 
 /** Milliseconds that steps of one size are repeated for, before they are measured and in each round of measuring. */
 const measureMs = 30;
@@ -14,7 +15,7 @@ const rounds = 3;
 /** Steps that follow each other when the pipeline's beat is measured. */
 const burst = 4;
 
-/** What calibration needs of a coordinator. */
+/** What measuring needs of a coordinator. */
 export interface Measured {
   readonly pipeline: Pipeline;
   /** Since the last call. */
@@ -38,19 +39,19 @@ export async function measureCosts(
   if (smallest === undefined || larger === undefined) return { stages: [], hopMs: 0, sharing: 1 };
   const computing = new Map<number, readonly number[]>();
   for (const size of sizes)
-    computing.set(size, await measureStages(measured, batchOf(size, range)));
+    computing.set(size, await measureStages(measured, segmentOf(size, range)));
   const slowest = (size: number) => Math.max(...(computing.get(size) ?? []));
   // In larger steps, all but computing is small.
-  const sharing = (await beat(measured, batchOf(larger, range))) / slowest(larger);
+  const sharing = (await beat(measured, segmentOf(larger, range))) / slowest(larger);
   const besideMs = Math.max(
     0,
-    (await beat(measured, batchOf(smallest, range))) - sharing * slowest(smallest),
+    (await beat(measured, segmentOf(smallest, range))) - sharing * slowest(smallest),
   );
   const stages = (computing.get(smallest) ?? []).map((_, stage) =>
     sizes.map((tokens) => ({ tokens, ms: (computing.get(tokens)?.[stage] ?? 0) + besideMs })),
   );
   const roundTripMs = await fastest(
-    () => measured.pipeline.submit(batchOf(smallest, range)).tokens,
+    () => measured.pipeline.submit([segmentOf(smallest, range)]).results[0],
   );
   const busyMs = stages.reduce((sum, [first]) => sum + (first?.ms ?? 0), 0);
   return {
@@ -62,8 +63,8 @@ export async function measureCosts(
 }
 
 /** @returns milliseconds of computing on each stage that has layers */
-async function measureStages(measured: Measured, batch: Batch): Promise<number[]> {
-  const once = () => measured.pipeline.submit(batch).tokens;
+async function measureStages(measured: Measured, segment: Segment): Promise<number[]> {
+  const once = () => measured.pipeline.submit([segment]).results[0];
   // Builds graphs, and has weights in memory.
   await repeat(once);
   await measured.stats();
@@ -79,21 +80,21 @@ async function measureStages(measured: Measured, batch: Batch): Promise<number[]
 }
 
 /** @returns milliseconds from one step's result to the next while steps follow each other */
-async function beat({ pipeline }: Measured, batch: Batch): Promise<number> {
+async function beat({ pipeline }: Measured, segment: Segment): Promise<number> {
   const follow = (steps: number) => () =>
-    Promise.all(Array.from({ length: steps }, () => pipeline.submit(batch).tokens));
+    Promise.all(Array.from({ length: steps }, () => pipeline.submit([segment]).results).flat());
   return ((await fastest(follow(2 * burst))) - (await fastest(follow(burst)))) / burst;
 }
 
 /** @returns milliseconds that the action takes when nothing disturbs it */
-async function fastest(action: () => Promise<unknown>): Promise<number> {
+async function fastest(action: () => Promise<unknown> | undefined): Promise<number> {
   const times: number[] = [];
   for (let round = 0; round < rounds; round++) times.push(await repeat(action));
   return Math.min(...times);
 }
 
 /** @returns milliseconds that each time takes */
-async function repeat(action: () => Promise<unknown>): Promise<number> {
+async function repeat(action: () => Promise<unknown> | undefined): Promise<number> {
   const begin = performance.now();
   let times = 0;
   do {
@@ -103,8 +104,15 @@ async function repeat(action: () => Promise<unknown>): Promise<number> {
   return (performance.now() - begin) / times;
 }
 
-/** A causal step with a choice wanted for every token. */
-function batchOf(tokens: number, range: CellRange): Batch {
-  const outputs = Int32Array.from({ length: tokens }, (_, i) => i);
-  return causalBatch(new Int32Array(tokens), 0, tokens, range, outputs, greedy);
+/** Plain text with a choice wanted for every token. */
+function segmentOf(tokens: number, cells: CellRange): Segment {
+  return causalSegment({
+    sequence: 1,
+    text: new Int32Array(tokens),
+    first: 0,
+    count: tokens,
+    cells,
+    choices: 'all',
+    sampling: greedy,
+  });
 }

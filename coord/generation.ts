@@ -1,0 +1,81 @@
+import type { Sampling } from '../step/sampling.js';
+import { TokenQueue } from './token-queue.js';
+
+export interface GenerateOptions {
+  readonly sampling: Sampling;
+  readonly maxTokens: number;
+  /** Whether a token ends the answer. */
+  readonly isEnd: (token: number) => boolean;
+  /** Whether drafts are used, where there are any; default true. */
+  readonly speculate?: boolean;
+  /** Stops the answer; what was computed stays in the cells. */
+  readonly signal?: AbortSignal;
+}
+
+export type FinishReason = 'stop' | 'length' | 'context' | 'cancelled';
+
+export interface GenerationSummary {
+  readonly promptTokens: number;
+  /** Prompt tokens that were in cells already. */
+  readonly reusedTokens: number;
+  /** Tokens generated, with the one that ended the answer. */
+  readonly outputTokens: number;
+  readonly finishReason: FinishReason;
+  /** Milliseconds until the first token. */
+  readonly ttftMs: number;
+  /** Tokens per second after the first. */
+  readonly tokPerSec: number;
+  /** Computed prompt tokens per second. */
+  readonly prefillTokPerSec: number;
+}
+
+/** One answer: where its tokens go, when it ends, and how long it took. Time that its reader took does not count. */
+export class Generation {
+  readonly output = new TokenQueue();
+  readonly #begin = performance.now();
+  #tokens = 0;
+  #firstAt = 0;
+  #lastAt = 0;
+  #pausedMs = 0;
+
+  constructor(
+    private readonly promptTokens: number,
+    private readonly reusedTokens: number,
+    readonly options: GenerateOptions,
+  ) {}
+
+  /** Tokens so far. */
+  get tokens(): number {
+    return this.#tokens;
+  }
+
+  /** Hands a token to the reader, and waits for one who is slow. @returns why the answer ends with it, if it does */
+  async add(token: number): Promise<FinishReason | undefined> {
+    const now = performance.now();
+    this.#lastAt = now - this.#pausedMs;
+    if (this.#tokens++ === 0) this.#firstAt = this.#lastAt;
+    const full = this.output.push(token);
+    if (full) {
+      await full;
+      this.#pausedMs += performance.now() - now;
+    }
+    if (this.options.isEnd(token)) return 'stop';
+    return this.#tokens >= this.options.maxTokens ? 'length' : undefined;
+  }
+
+  /** @param read tokens that the reader took */
+  summary(finishReason: FinishReason, read: number): GenerationSummary {
+    const ttftMs = this.#tokens > 0 ? this.#firstAt - this.#begin : 0;
+    const decodeMs = this.#lastAt - this.#firstAt;
+    const computed = this.promptTokens - this.reusedTokens;
+    return {
+      promptTokens: this.promptTokens,
+      reusedTokens: this.reusedTokens,
+      outputTokens: read,
+      finishReason,
+      ttftMs,
+      tokPerSec: decodeMs > 0 ? ((this.#tokens - 1) * 1000) / decodeMs : 0,
+      prefillTokPerSec: ttftMs > 0 ? (computed * 1000) / ttftMs : 0,
+    };
+  }
+}

@@ -1,0 +1,66 @@
+import type { SegmentId } from '../stage/wanted-segments.js';
+import type { Engine } from '../engine/engine.js';
+import { StageHost, type StageHostOptions } from '../stage/stage-host.js';
+import type { NextStage } from '../stage/outgoing-link.js';
+import { isEmpty } from '../step/shard.js';
+import type { Step } from '../step/step.js';
+import { CoordinatorError } from './errors.js';
+import type { LoadedStage, LoadRequest, StagePort, StagePortEvents } from './stage-port.js';
+
+/** The coordinator's own stage, always the first; without layers it passes steps on. */
+export class LocalStage implements StagePort {
+  readonly name = 'coordinator';
+  readonly address = undefined;
+  /** This process does not outlive itself. */
+  readonly lost = new Promise<CoordinatorError>(() => undefined);
+  readonly #host: StageHost;
+
+  constructor(
+    private readonly engine: Engine,
+    options: StageHostOptions,
+    events: StagePortEvents,
+  ) {
+    this.#host = new StageHost(options, {
+      onResult: (step, results) => events.onResult(step, results),
+      onStepFailed: (step, error) =>
+        events.onStepFailed(step, new CoordinatorError('step', error.message, { cause: error })),
+      onLinkLost: ({ message }) => events.onLinkLost(this, message),
+    });
+  }
+
+  async load(request: LoadRequest): Promise<LoadedStage> {
+    if (isEmpty(request.shard))
+      return { memory: { weights: 0, kv: 0, compute: 0 }, kvType: undefined };
+    return this.#host.load(this.engine, request);
+  }
+
+  link(epoch: number, next?: NextStage): Promise<void> {
+    return this.#host.link(epoch, next);
+  }
+
+  submit(step: Step): Promise<void> | void {
+    return this.#host.submit(step);
+  }
+
+  cancel(segments: readonly SegmentId[]): void {
+    this.#host.cancel(segments);
+  }
+
+  report(reset: boolean) {
+    const { report } = this.#host;
+    if (reset) this.#host.resetReport();
+    return Promise.resolve(report);
+  }
+
+  startTrace(): void {
+    this.#host.tracer.start();
+  }
+
+  stopTrace() {
+    return Promise.resolve(this.#host.tracer.stop());
+  }
+
+  close(reason: string): Promise<void> {
+    return this.#host.close(reason);
+  }
+}
