@@ -9,7 +9,7 @@ export default tseslint.config(
     languageOptions: {
       parserOptions: {
         projectService: {
-          allowDefaultProject: ['eslint.config.js', 'vitest.config.ts', 'vitest.rdma.config.ts'],
+          allowDefaultProject: ['eslint.config.js', 'vitest.*ts'],
         },
         tsconfigRootDir: import.meta.dirname,
       },

@@ -4,8 +4,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['dist/test/**/*.test.js'],
-    // Boots a machine: `npm run test:rdma`.
-    exclude: ['dist/test/rdma/**'],
+    // Boots a machine: `npm run test:rdma`. Takes minutes: `npm run test:long`.
+    exclude: ['dist/test/rdma/**', 'dist/test/long/**'],
     testTimeout: 300_000,
     hookTimeout: 120_000,
     // Cluster tests start processes of their own; more files at once would only fight for cores.

@@ -1,4 +1,4 @@
-import type { TraceEvent } from '../transport/tracer.js';
+import type { TraceEvent } from '../transport/protocol/tracer.js';
 
 /** A row of the timeline for each kind of event. */
 const rows: readonly TraceEvent['what'][] = ['receive', 'decode', 'compute', 'encode', 'send'];

@@ -2,13 +2,14 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { causalBatch } from '../coord/step-builder.js';
-import { greedy, type Stage } from '../engine/engine.js';
+import type { Stage } from '../engine/engine.js';
 import { openGgmlEngine } from '../engine/ggml/ggml-engine.js';
 import { openOnnxEngine } from '../engine/onnx/onnx-engine.js';
 import { architectureOf } from '../model/architectures/registry.js';
+import { randomTokens } from '../model/random-tokens.js';
 import { syntheticModel } from '../model/synthetic.js';
-import { median, randomTokens } from './benchmark.js';
+import { median } from './benchmark-result.js';
+import { textStep } from './text-step.js';
 import { loadWholeModel } from './whole-model.js';
 
 /** What to compare the engines on. */
@@ -59,7 +60,7 @@ export async function compareEngines(comparison: EngineComparison): Promise<Engi
       openOnnxEngine({ provider: 'cpu', threads: 1, cacheDirectory }),
     ])
       for (const kvType of ['f16', 'q8_0'] as const) {
-        const options = { source, kvType, cells: text.length, maxBatchTokens: chunkTokens };
+        const options = { source, kvType, cells: text.length, maxStepRows: chunkTokens };
         const stage = await loadWholeModel(engine, options, () => text);
         candidates.push({ engine: engine.name, stage, prefillMs: [], decodeMs: [] });
       }
@@ -86,10 +87,10 @@ async function read(stage: Stage, text: Int32Array, first: number, count: number
   const end = first + count;
   for (let at = first; at < end; at += chunkTokens) {
     const tokens = Math.min(chunkTokens, end - at);
-    const outputs = at + tokens === end ? Int32Array.of(tokens - 1) : new Int32Array(0);
-    const range = { start: 0, length: text.length };
-    const batch = causalBatch(text, at, tokens, range, outputs, greedy);
-    await stage.forward(batch, nothing, nothing);
+    const choices = at + tokens === end ? 'last' : 'none';
+    const cells = { start: 0, length: text.length };
+    const step = textStep(text, { first: at, count: tokens, cells, choices });
+    await stage.forward(step, nothing, nothing);
   }
 }
 

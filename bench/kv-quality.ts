@@ -2,15 +2,15 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { calibrationText } from '../coord/calibration-text.js';
-import { causalBatch } from '../coord/step-builder.js';
-import { greedy, kvTypes, type Stage } from '../engine/engine.js';
+import { calibrationText } from '../coord/kv-calibration.js';
+import { kvTypes, type Stage } from '../engine/engine.js';
 import { openGgmlEngine } from '../engine/ggml/ggml-engine.js';
 import { openOnnxEngine } from '../engine/onnx/onnx-engine.js';
 import { openGguf } from '../model/gguf/reader.js';
 import { Tokenizer } from '../model/tokenizer.js';
-import { loadWholeModel } from './whole-model.js';
 import { describeDivergence, divergenceOf, goldenTexts, type Divergence } from './divergence.js';
+import { textStep } from './text-step.js';
+import { loadWholeModel } from './whole-model.js';
 
 /** What a type of keys and values does to a model's output, against the engine's default. */
 export interface KvQuality extends Divergence {
@@ -46,7 +46,7 @@ export async function measureKvQuality(folder: URL): Promise<KvQuality[]> {
     for (const { engine, types } of engines) {
       let exact: Float32Array[] | undefined;
       for (const kvType of types) {
-        const options = { source, kvType, cells, maxBatchTokens: cells };
+        const options = { source, kvType, cells, maxStepRows: cells };
         const stage = await loadWholeModel(engine, options, readable);
         const logits: Float32Array[] = [];
         for (const { text } of texts) logits.push(await logitsOf(stage, text));
@@ -65,8 +65,7 @@ export async function measureKvQuality(folder: URL): Promise<KvQuality[]> {
 
 /** Logits after every token of a text. */
 function logitsOf(stage: Stage, text: readonly number[]): Promise<Float32Array> {
-  const rows = Int32Array.from(text, (_, i) => i);
-  return stage.logits(causalBatch(text, 0, text.length, range, rows, greedy), new Float32Array(0));
+  return stage.logits(textStep(text, { cells: range }), new Float32Array(0));
 }
 
 if (path.basename(process.argv[1] ?? '') === 'kv-quality.js') {

@@ -1,12 +1,12 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { causalBatch } from '../coord/step-builder.js';
-import { greedy, type Stage } from '../engine/engine.js';
+import type { Stage } from '../engine/engine.js';
 import { openGgmlEngine } from '../engine/ggml/ggml-engine.js';
 import { openGguf } from '../model/gguf/reader.js';
-import type { Codec } from '../transport/codecs/codec.js';
-import { codecNamed, codecNames } from '../transport/codecs/codecs.js';
+import type { Codec } from '../transport/wire/codecs/codec.js';
+import { codecNamed, codecNames } from '../transport/wire/codecs/codecs.js';
 import { describeDivergence, divergenceOf, goldenTexts, type Divergence } from './divergence.js';
+import { textStep } from './text-step.js';
 
 /** What a codec does to a model's output, against f32. */
 export interface CodecQuality extends Divergence {
@@ -36,7 +36,7 @@ export async function measureQuality(folder: URL): Promise<CodecQuality[]> {
       for (const [i, count] of layers.entries()) {
         const endLayer = firstLayer + count;
         const shard = { firstLayer, endLayer, embedding: i === 0, head: i === layers.length - 1 };
-        const options = { source, shard, cells: 512, kvType: 'f16', maxBatchTokens: 512 } as const;
+        const options = { source, shard, cells: 512, kvType: 'f16', maxStepRows: 512 } as const;
         stages.push(await engine.load(options));
         firstLayer = endLayer;
       }
@@ -64,13 +64,12 @@ async function logitsOver(
   text: readonly number[],
   codec: Codec,
 ): Promise<Float32Array> {
-  const outputs = Int32Array.from(text, (_, i) => i);
-  const batch = causalBatch(text, 0, text.length, { start: 0, length: 512 }, outputs, greedy);
+  const step = textStep(text, { cells: { start: 0, length: 512 } });
   let hidden: Float32Array = new Float32Array(0);
   for (const stage of stages) {
-    if (stage.shard.head) return stage.logits(batch, hidden);
+    if (stage.shard.head) return stage.logits(step, hidden);
     const output = new Float32Array(text.length * stage.hiddenSize);
-    await stage.forward(batch, hidden, output);
+    await stage.forward(step, hidden, output);
     const bytes = new Uint8Array(codec.encodedBytes(text.length, stage.hiddenSize));
     codec.encode(output, text.length, stage.hiddenSize, bytes);
     codec.decode(bytes, text.length, stage.hiddenSize, output);

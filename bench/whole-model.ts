@@ -1,4 +1,4 @@
-import { calibrationSteps } from '../coord/kv-calibration.js';
+import { calibrationSegments } from '../coord/kv-calibration.js';
 import type { Engine, Stage, StageOptions } from '../engine/engine.js';
 import { architectureOf } from '../model/architectures/registry.js';
 
@@ -12,14 +12,16 @@ export async function loadWholeModel(
   options: Omit<StageOptions, 'shard'>,
   calibrationText: () => Int32Array,
 ): Promise<Stage> {
-  const { source, cells, maxBatchTokens } = options;
+  const { source, cells, maxStepRows } = options;
   const { layers } = architectureOf(source).hyperparameters(source);
   const shard = { firstLayer: 0, endLayer: layers, embedding: true, head: true };
   const stage = await engine.load({ ...options, shard });
   if (stage.kvType !== 'int8') return stage;
   const nothing = new Float32Array(0);
   const range = { start: 0, length: cells };
-  for (const step of calibrationSteps(calibrationText(), range, maxBatchTokens))
+  for (const segment of calibrationSegments(calibrationText(), range, maxStepRows)) {
+    const step = { id: 1, epoch: 1, segments: [segment], calibratesKv: true };
     await stage.forward(step, nothing, nothing);
+  }
   return stage;
 }

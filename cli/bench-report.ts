@@ -1,8 +1,7 @@
-import type { BenchmarkResult, BenchmarkStage } from '../bench/benchmark.js';
+import type { BenchmarkResult, BenchmarkStage } from '../bench/benchmark-result.js';
 import type { PlannedStage } from '../coord/plan.js';
-import { formatBytes, type describeMachine } from './machine.js';
-import { describeLatency } from './latency.js';
-import { formatTable } from './table.js';
+import { formatBytes, formatLatency, formatTable, formatVersions } from './format.js';
+import type { describeMachine } from './machine.js';
 
 /** What `bench --json` prints. */
 export interface BenchReport extends BenchmarkResult {
@@ -30,12 +29,7 @@ export function formatBenchReport(report: BenchReport): string {
   const { machine, versions, plan, prefill, decode, ttftMs } = report;
   const setup = [
     ['machine', `${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)}`],
-    [
-      'versions',
-      Object.entries(versions)
-        .map(([name, value]) => `${name} ${value}`)
-        .join(', '),
-    ],
+    ['versions', formatVersions(versions)],
     ['model', plan.model],
     [
       'plan',
@@ -108,7 +102,7 @@ function formatStages({ stages, decode }: BenchmarkResult): string {
     ms(stage.waitMs),
     `${(100 * stage.idleShare).toFixed(0)} %`,
     `${stage.bytesSent.toFixed(0)} B`,
-    describeLatency(stage.latency),
+    formatLatency(stage.latency),
     formatBytes(stage.residentBytes),
   ]);
   const sum = (part: (stage: BenchmarkStage) => number) =>

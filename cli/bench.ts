@@ -1,23 +1,25 @@
 import fs from 'node:fs/promises';
-import { chromeTrace } from '../bench/chrome-trace.js';
-import type { Coordinator } from '../coord/coordinator.js';
 import path from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { benchmark, randomTokens, type BenchmarkOptions } from '../bench/benchmark.js';
-import { promptTokens } from '../model/prompt-tokens.js';
+import type { Cluster } from '../app/cluster.js';
+import { describeDraft } from '../app/drafts.js';
+import { UsageError } from '../app/errors.js';
+import { createLogger } from '../app/logging.js';
+import { loadTokenizer, openModel } from '../app/model.js';
+import { prepare, type Prepared } from '../app/prepare.js';
+import type { Settings } from '../app/settings/settings.js';
+import { benchmark, type BenchmarkOptions } from '../bench/benchmark.js';
+import { chromeTrace } from '../bench/chrome-trace.js';
+import type { Coordinator } from '../coord/coordinator.js';
 import { writeGguf } from '../model/gguf/writer.js';
+import { promptTokens } from '../model/prompt-tokens.js';
+import { randomTokens } from '../model/random-tokens.js';
 import { formatBenchReport, type BenchPlan, type BenchReport } from './bench-report.js';
-import { UsageError } from './errors.js';
-import { createLogger } from './logging.js';
-import { loadTokenizer } from './load-tokenizer.js';
-import { describeMachine, describeVersions, formatBytes } from './machine.js';
-import { describeDraft } from './drafts.js';
-import { openCluster, type Cluster } from './open-cluster.js';
-import { openLocal, type Local } from './open-local.js';
-import { openModel } from './open-model.js';
+import { formatBytes } from './format.js';
+import { describeMachine, describeVersions } from './machine.js';
 import { addSettings, clusterSettings, settingsFrom } from './options.js';
+import { openClusterWithProgress } from './progress.js';
 import { promptText } from './prompt.js';
-import type { Settings } from './settings.js';
 
 const examples = `
 Examples:
@@ -72,16 +74,19 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
   const settings = settingsFrom(flags);
   if (flags.write !== undefined) return writeModel(settings, flags.write);
   const logger = createLogger(settings, 'warn');
-  await using opened = await openLocal(settings, logger);
+  await using opened = await prepare(settings, logger);
   const text = benchText(flags, opened);
   const needed = text.prompt.length + flags.decode;
   const context = settings.context ?? Math.ceil(needed / contextStep) * contextStep;
   if (context < needed)
-    throw new UsageError(`--context ${context} is too small for ${needed} tokens`);
-  const local = { ...opened, settings: { ...opened.settings, context } };
+    throw new UsageError('combination', `--context ${context} is too small for ${needed} tokens`);
+  const prepared = { ...opened, settings: { ...opened.settings, context } };
   const recording: number[] = [];
   const { conversations } = flags;
-  await using cluster = await openCluster(local, logger, { conversations, recording });
+  await using cluster = await openClusterWithProgress(prepared, logger, {
+    conversations,
+    recording,
+  });
   const { coordinator } = cluster;
   const result = await benchmark(coordinator, {
     ...text,
@@ -97,9 +102,9 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
   if (flags.trace !== undefined) await writeTrace(coordinator, flags.trace);
   const report: BenchReport = {
     machine: describeMachine(),
-    versions: describeVersions(local.engine),
-    plan: planOf(local, cluster),
-    ...(result.speculation ? { draft: describeDraft(local.settings) } : {}),
+    versions: describeVersions(prepared.engine),
+    plan: planOf(prepared, cluster),
+    ...(result.speculation ? { draft: describeDraft(prepared.settings) } : {}),
     ...result,
   };
   process.stdout.write(`${flags.json ? JSON.stringify(report) : formatBenchReport(report)}\n`);
@@ -108,7 +113,7 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
 /** What to read, and what ends the answer: random tokens of a model that nobody can talk to have no end. */
 function benchText(
   { prompt, prefill }: BenchFlags,
-  { settings, source, sizes }: Local,
+  { settings, source, sizes }: Prepared,
 ): Pick<BenchmarkOptions, 'prompt' | 'isEnd'> {
   if (prompt === undefined)
     return { prompt: randomTokens(prefill, sizes.vocabulary), isEnd: () => false };
@@ -126,11 +131,13 @@ async function writeTrace(coordinator: Coordinator, file: string): Promise<void>
   try {
     await fs.writeFile(file, chromeTrace(stages));
   } catch (error) {
-    throw new UsageError(`cannot write ${file}: ${(error as NodeJS.ErrnoException).code}`);
+    throw new UsageError('file', `cannot write ${file}: ${(error as NodeJS.ErrnoException).code}`, {
+      cause: error,
+    });
   }
 }
 
-function planOf({ settings, engine }: Local, cluster: Cluster): BenchPlan {
+function planOf({ settings, engine }: Prepared, cluster: Cluster): BenchPlan {
   const { coordinator, codec, context } = cluster;
   const { synthetic, type, model } = settings;
   const { stages } = coordinator.plan;
@@ -146,9 +153,8 @@ function planOf({ settings, engine }: Local, cluster: Cluster): BenchPlan {
 }
 
 async function writeModel(settings: Settings, file: string): Promise<void> {
-  if (!settings.synthetic) throw new UsageError('--write needs a --synthetic shape');
+  if (!settings.synthetic) throw new UsageError('combination', '--write needs a --synthetic shape');
   const source = await openModel(settings);
-  if (!source) return;
   const tensors = [...source.tensors.values()];
   await writeGguf(file, source.metadata, tensors, (name, offset, into) =>
     source.read(name, offset, into),

@@ -1,17 +1,17 @@
 import path from 'node:path';
 import type { Command } from 'commander';
+import { stateDirectory } from '../app/directories.js';
+import { createLogger } from '../app/logging.js';
+import { loadTokenizer } from '../app/model.js';
+import { prepare } from '../app/prepare.js';
 import { ChatTemplate } from '../model/chat-template.js';
 import { ChatLoop } from './chat/chat-loop.js';
 import { Display, describeCluster } from './chat/display.js';
 import { HistoryFile } from './chat/history.js';
 import { LineReader } from './chat/line-reader.js';
 import { Transcript } from './chat/transcript.js';
-import { stateDirectory } from './directories.js';
-import { createLogger } from './logging.js';
-import { openCluster } from './open-cluster.js';
 import { addSettings, answerSettings, clusterSettings, settingsFrom } from './options.js';
-import { openLocal } from './open-local.js';
-import { loadTokenizer } from './load-tokenizer.js';
+import { openClusterWithProgress } from './progress.js';
 
 const examples = `
 Examples:
@@ -35,18 +35,27 @@ export function addChatCommand(program: Command): void {
 async function chat(flags: Record<string, unknown>): Promise<void> {
   const settings = settingsFrom(flags);
   const logger = createLogger(settings, 'warn');
-  await using local = await openLocal(settings, logger);
+  await using prepared = await prepare(settings, logger);
   using tokenizer = loadTokenizer(settings);
-  const template = new ChatTemplate(local.source);
-  await using cluster = await openCluster(local, logger);
+  const template = new ChatTemplate(prepared.source);
+  await using cluster = await openClusterWithProgress(prepared, logger);
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY;
   const display = new Display(process.stdout, isTerminal);
-  const transcript = new Transcript(template, tokenizer, settings.system);
+  const conversation = cluster.coordinator.conversation();
+  const transcript = new Transcript(template, tokenizer, conversation.text, settings.system);
   display.note(describeCluster(path.basename(settings.model ?? ''), cluster));
   if (isTerminal) display.note('/help shows the commands');
   const history = new HistoryFile(path.join(stateDirectory(), 'history'));
   using reader = new LineReader(process.stdin, process.stdout, isTerminal, history);
-  const loop = new ChatLoop({ cluster, tokenizer, transcript, reader, display, settings });
+  const loop = new ChatLoop({
+    cluster,
+    conversation,
+    tokenizer,
+    transcript,
+    reader,
+    display,
+    settings,
+  });
   process.on('SIGINT', () => loop.interrupt());
   process.on('SIGTERM', () => loop.leave());
   process.on('SIGHUP', () => loop.leave());

@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { createLogger } from '../app/logging.js';
+import { version } from '../app/package.js';
+import { logLevels } from '../app/settings/settings.js';
 import { addBenchCommand } from './bench.js';
 import { addChatCommand } from './chat.js';
 import { addDoctorCommand } from './doctor.js';
-import { reportFailure } from './errors.js';
-import { createLogger } from './logging.js';
+import { reportFailure } from './failures.js';
 import { addRunCommand } from './run.js';
 import { addSecretCommand } from './secret.js';
-import { logLevels } from './settings.js';
-import { version } from './version.js';
 import { addWorkerCommand } from './worker.js';
 
 const description = 'Run large language models across the machines you have.';

@@ -1,22 +1,12 @@
 import { Option, type Command } from 'commander';
-import { readConfigFile } from './config-file.js';
+import { checkSettings, flagOrigin, mergeSettings } from '../app/settings/check.js';
+import { readConfigFile } from '../app/settings/config-file.js';
 import {
-  checkSettings,
-  flagOrigin,
-  mergeSettings,
+  engineSettings,
   settings,
   type SettingName,
   type Settings,
-} from './settings.js';
-
-/** Settings of an engine, for whoever opens one. */
-export const engineSettings: readonly SettingName[] = [
-  'device',
-  'engine',
-  'provider',
-  'requantize',
-  'threads',
-];
+} from '../app/settings/settings.js';
 
 /** Settings that say which model runs where; `chat`, `run` and `bench` share them. */
 export const clusterSettings: readonly SettingName[] = [

@@ -1,14 +1,26 @@
 import cliProgress, { type SingleBar } from 'cli-progress';
+import type { Logger } from 'pino';
+import { openCluster, type Cluster, type ClusterNeeds } from '../app/cluster.js';
+import type { Prepared } from '../app/prepare.js';
 
-/** What the coordinator reports while stages load. */
-export interface LoadEvent {
-  readonly stage: string;
-  readonly loadedBytes: number;
-  readonly totalBytes: number;
+/** Opens a cluster, and shows on stderr how far it is. @throws as `openCluster` */
+export async function openClusterWithProgress(
+  prepared: Prepared,
+  logger: Logger,
+  needs: ClusterNeeds = {},
+): Promise<Cluster> {
+  using bars = new ProgressBars();
+  return await openCluster(prepared, logger, {
+    ...needs,
+    onProgress: (event) => bars.loaded(event),
+    onCalibration: (tokens, totalTokens) => bars.calibrated(tokens, totalTokens),
+  });
 }
 
+type LoadEvent = Parameters<NonNullable<ClusterNeeds['onProgress']>>[0];
+
 /** Bars of what each stage has loaded, and of calibration after it, on stderr, if that is a terminal. */
-export class LoadProgress implements Disposable {
+class ProgressBars implements Disposable {
   readonly #bars = new Map<string, SingleBar>();
   readonly #display: cliProgress.MultiBar | undefined;
   #calibration: SingleBar | undefined;
@@ -30,8 +42,8 @@ export class LoadProgress implements Disposable {
     );
   }
 
-  /** Shows an event. */
-  update({ stage, loadedBytes, totalBytes }: LoadEvent): void {
+  /** Shows how much a stage has loaded. */
+  loaded({ stage, loadedBytes, totalBytes }: LoadEvent): void {
     if (!this.#display) return;
     const bar = this.#bars.get(stage);
     if (!bar) {

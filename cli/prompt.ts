@@ -2,9 +2,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { text as readAll } from 'node:stream/consumers';
 import { z } from 'zod';
+import { UsageError } from '../app/errors.js';
 import { ChatTemplate, type ChatMessage } from '../model/chat-template.js';
 import type { TensorSource } from '../model/tensor-source.js';
-import { UsageError } from './errors.js';
 
 /** What to answer: plain text for the model as it is, or messages for its chat template. */
 export type Prompt = { readonly raw: string } | { readonly messages: readonly ChatMessage[] };
@@ -27,11 +27,14 @@ const messagesSchema = z
  */
 export async function readPrompt(flags: PromptFlags, system?: string): Promise<Prompt> {
   if ((flags.prompt === undefined) === (flags.messages === undefined))
-    throw new UsageError('give either --prompt TEXT or --messages FILE.json');
+    throw new UsageError('setting', 'give either --prompt TEXT or --messages FILE.json');
   if (flags.raw && flags.messages !== undefined)
-    throw new UsageError('--raw takes a --prompt, not --messages');
+    throw new UsageError('combination', '--raw takes a --prompt, not --messages');
   if (flags.raw && system !== undefined)
-    throw new UsageError('--raw takes the prompt as it is: write the --system text into it');
+    throw new UsageError(
+      'combination',
+      '--raw takes the prompt as it is: write the --system text into it',
+    );
   const first: ChatMessage[] = system === undefined ? [] : [{ role: 'system', content: system }];
   if (flags.messages !== undefined)
     return { messages: [...first, ...readMessages(flags.messages)] };
@@ -49,6 +52,7 @@ function readMessages(file: string): ChatMessage[] {
   const result = messagesSchema.safeParse(parseJson(file));
   if (result.success) return result.data;
   throw new UsageError(
+    'file',
     `${file}: expected messages like [{"role": "user", "content": "Hello"}], with roles system, user and assistant`,
   );
 }
@@ -59,12 +63,17 @@ function parseJson(file: string): unknown {
     content = fs.readFileSync(file, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new UsageError(`no such messages file: ${path.resolve(file)}`);
-    throw new UsageError(`cannot read ${file}: ${code}`);
+    throw new UsageError(
+      'file',
+      code === 'ENOENT'
+        ? `no such messages file: ${path.resolve(file)}`
+        : `cannot read ${file}: ${code}`,
+      { cause: error },
+    );
   }
   try {
     return JSON.parse(content);
-  } catch {
-    throw new UsageError(`${file} is not JSON`);
+  } catch (error) {
+    throw new UsageError('file', `${file} is not JSON`, { cause: error });
   }
 }

@@ -1,19 +1,18 @@
 import type { Command } from 'commander';
+import { createLogger } from '../app/logging.js';
+import { loadTokenizer } from '../app/model.js';
+import { prepare } from '../app/prepare.js';
+import { greedyDefaults, samplingFrom } from '../app/settings/choices.js';
 import type { Coordinator } from '../coord/coordinator.js';
-import type { GenerationSummary } from '../coord/conversation.js';
+import type { GenerationSummary } from '../coord/generation.js';
+import type { DraftStats } from '../coord/speculator.js';
 import type { StageStats } from '../coord/stage-stats.js';
 import { promptTokens } from '../model/prompt-tokens.js';
-import { answerPrompt, type Answer } from './answer.js';
+import { answerPrompt, describeSummary, type Answer } from './answer.js';
 import { interruptible } from './interrupt.js';
-import { createLogger } from './logging.js';
-import { openCluster } from './open-cluster.js';
-import { openLocal } from './open-local.js';
 import { addSettings, answerSettings, clusterSettings, settingsFrom } from './options.js';
+import { openClusterWithProgress } from './progress.js';
 import { promptText, readPrompt, type PromptFlags } from './prompt.js';
-import { loadTokenizer } from './load-tokenizer.js';
-import { greedyDefaults, samplingFrom } from './sampling.js';
-import { describeSpeculation, type SpeculationReport } from './speculation-report.js';
-import { describeSummary } from './summary.js';
 
 const examples = `
 Examples:
@@ -32,6 +31,12 @@ const interruptedCode = 130;
 interface RunFlags extends PromptFlags {
   readonly json?: boolean;
 }
+
+/** What became of drafts. */
+type SpeculationReport = Pick<
+  DraftStats,
+  'mode' | 'drafted' | 'accepted' | 'acceptanceRate' | 'cancelledSteps'
+>;
 
 /** What `run --json` prints. */
 export interface RunReport {
@@ -65,10 +70,10 @@ async function run(flags: RunFlags & Record<string, unknown>): Promise<void> {
   const settings = settingsFrom(flags);
   const logger = createLogger(settings, 'warn');
   const prompt = await readPrompt(flags, settings.system);
-  await using local = await openLocal(settings, logger);
+  await using prepared = await prepare(settings, logger);
   using tokenizer = loadTokenizer(settings);
-  const tokens = promptTokens(promptText(prompt, local.source), tokenizer);
-  await using cluster = await openCluster(local, logger);
+  const tokens = promptTokens(promptText(prompt, prepared.source), tokenizer);
+  await using cluster = await openClusterWithProgress(prepared, logger);
   const { coordinator } = cluster;
   using interrupt = interruptible();
   await coordinator.stats({ reset: true });
@@ -111,4 +116,19 @@ async function report(
     speculation: describeSpeculation(coordinator.speculation?.stats),
     stages: stages.map(({ layers, computeMs, idleShare }) => ({ layers, computeMs, idleShare })),
   };
+}
+
+const noSpeculation: SpeculationReport = {
+  mode: 'off',
+  drafted: 0,
+  accepted: 0,
+  acceptanceRate: 0,
+  cancelledSteps: 0,
+};
+
+/** @param stats undefined when there is no speculation */
+function describeSpeculation(stats: DraftStats | undefined): SpeculationReport {
+  if (!stats) return noSpeculation;
+  const { mode, drafted, accepted, acceptanceRate, cancelledSteps } = stats;
+  return { mode, drafted, accepted, acceptanceRate, cancelledSteps };
 }

@@ -1,9 +1,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { newSecretText } from '../transport/security.js';
-import { secretFile, secretVariable } from './cluster-secret.js';
-import { UsageError } from './errors.js';
+import { secretFile, secretVariable } from '../app/cluster-secret.js';
+import { UsageError } from '../app/errors.js';
+import { newSecretText } from '../transport/wire/security.js';
 
 const examples = `
 Examples:
@@ -35,9 +35,11 @@ function makeSecret(file: string, { force = false }: { force?: boolean }): void 
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new UsageError(
+      'file',
       code === 'EEXIST'
         ? `there is a secret in ${file}: use it, or replace it with --force`
         : `cannot write ${file}: ${code}`,
+      { cause: error },
     );
   }
   process.stdout.write(`wrote ${file}\n`);

@@ -1,23 +1,23 @@
 import type { Command } from 'commander';
-import { formatAddress } from '../transport/tcp.js';
+import { Closers } from '../app/closers.js';
+import { clusterSecret } from '../app/cluster-secret.js';
+import { cacheDirectory } from '../app/directories.js';
+import { openEngine } from '../app/engine.js';
+import { createLogger } from '../app/logging.js';
+import { namesModel, openModel } from '../app/model.js';
+import { version } from '../app/package.js';
+import { bindToCore } from '../app/pin.js';
+import { channelFrom } from '../app/settings/choices.js';
+import { defaultPort } from '../app/settings/kinds.js';
+import { engineSettings } from '../app/settings/settings.js';
+import { loopback, type Announcement } from '../app/worker-command.js';
+import { Turns } from '../stage/turns.js';
+import { formatAddress } from '../transport/wire/tcp.js';
 import { Worker } from '../worker/worker.js';
-import { channelFrom } from './channel.js';
-import { clusterSecret } from './cluster-secret.js';
-import { Closers } from './closers.js';
-import { cacheDirectory } from './directories.js';
-import { createLogger } from './logging.js';
-import { openEngine } from './open-local.js';
-import { openModel } from './open-model.js';
-import { addSettings, engineSettings, settingsFrom } from './options.js';
-import { bindToCore } from './pin.js';
-import { defaultPort } from './setting-types.js';
-import type { Announcement } from './spawn.js';
-import { version } from './version.js';
+import { addSettings, settingsFrom } from './options.js';
 
 /** A stage that is being loaded when the worker is to end is not waited for longer than this. */
 const closeMs = 1000;
-
-const loopback = '127.0.0.1';
 
 const examples = `
 Examples:
@@ -49,6 +49,7 @@ export function addWorkerCommand(program: Command): void {
     'rdmaDevice',
     'rdmaQueue',
     'cacheDir',
+    'cacheLimit',
     'logLevel',
   ]);
   command.addOption(command.createOption('--announce').hideHelp());
@@ -62,7 +63,7 @@ async function runWorker(flags: Record<string, unknown>): Promise<void> {
   const ended = untilEnd(announce);
   await using closers = new Closers();
   const engine = openEngine(settings.core === undefined ? settings : { threads: 1, ...settings });
-  const model = await openModel(settings);
+  const model = namesModel(settings) ? await openModel(settings) : undefined;
   if (model) closers.add(() => model.close());
   const host = settings.host ?? loopback;
   const shared = clusterSecret(settings, logger);
@@ -70,8 +71,10 @@ async function runWorker(flags: Record<string, unknown>): Promise<void> {
     host,
     port: settings.port ?? defaultPort,
     engine,
+    turns: new Turns(),
     ...(model ? { model } : {}),
     cacheDirectory: settings.cacheDir ?? cacheDirectory(),
+    ...(settings.cacheLimit === undefined ? {} : { cacheLimit: settings.cacheLimit }),
     ...(shared ? { secret: shared.secret } : {}),
     channel: channelFrom(settings),
     softwareVersion: version,

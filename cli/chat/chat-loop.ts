@@ -1,12 +1,11 @@
-import { CoordinatorError } from '../../coord/errors.js';
+import type { Cluster } from '../../app/cluster.js';
+import { chatDefaults, samplingFrom } from '../../app/settings/choices.js';
+import type { Settings } from '../../app/settings/settings.js';
 import type { Conversation } from '../../coord/conversation.js';
+import { CoordinatorError } from '../../coord/errors.js';
 import { ModelError } from '../../model/errors.js';
 import type { Tokenizer } from '../../model/tokenizer.js';
-import { answerPrompt } from '../answer.js';
-import type { Cluster } from '../open-cluster.js';
-import { chatDefaults, samplingFrom } from '../sampling.js';
-import type { Settings } from '../settings.js';
-import { describeSummary } from '../summary.js';
+import { answerPrompt, describeSummary } from '../answer.js';
 import { helpText, parseCommand, type ChatCommand } from './commands.js';
 import { describeDrafts, describeStages, type Display } from './display.js';
 import { InputAssembler } from './input-assembler.js';
@@ -15,6 +14,7 @@ import type { Transcript } from './transcript.js';
 
 export interface ChatOptions {
   readonly cluster: Cluster;
+  readonly conversation: Conversation;
   readonly tokenizer: Tokenizer;
   readonly transcript: Transcript;
   readonly reader: LineReader;
@@ -24,7 +24,6 @@ export interface ChatOptions {
 
 /** A conversation at the terminal: reads, answers, and obeys commands until the user leaves. */
 export class ChatLoop {
-  readonly #conversation: Conversation;
   readonly #input = new InputAssembler();
   readonly #left: Promise<undefined>;
   #leave!: () => void;
@@ -32,7 +31,6 @@ export class ChatLoop {
   #answering: AbortController | undefined;
 
   constructor(private readonly options: ChatOptions) {
-    this.#conversation = options.cluster.coordinator.conversation();
     this.#left = new Promise((resolve) => {
       this.#leave = () => {
         this.#hasLeft = true;
@@ -84,15 +82,15 @@ export class ChatLoop {
   }
 
   async #obey(command: ChatCommand): Promise<void> {
-    const { display, transcript, cluster } = this.options;
+    const { display, transcript, cluster, conversation } = this.options;
     switch (command.name) {
       case 'reset':
         transcript.reset();
-        this.#conversation.reset();
+        conversation.reset();
         return display.note('a new conversation');
       case 'stats': {
         const stats = await cluster.coordinator.stats();
-        display.note(describeStages(stats, this.#conversation.tokens, cluster.context));
+        display.note(describeStages(stats, conversation.computedTokens, cluster.context));
         const { speculation } = cluster.coordinator;
         if (speculation) display.note(describeDrafts(speculation.stats));
         return;
@@ -111,14 +109,14 @@ export class ChatLoop {
 
   /** Answers a message. One that cannot be answered leaves the conversation as it was. */
   async #answer(content: string): Promise<void> {
-    const { cluster, tokenizer, transcript, display, settings } = this.options;
+    const { cluster, conversation, tokenizer, transcript, display, settings } = this.options;
     this.#answering = new AbortController();
     let begun = false;
     try {
       const turn = transcript.begin(content);
       await cluster.coordinator.stats({ reset: true });
       const answer = await answerPrompt(
-        this.#conversation,
+        conversation,
         tokenizer,
         turn.tokens,
         {

@@ -1,4 +1,4 @@
-import { nearest } from '../nearest.js';
+import { nearest } from '../../app/settings/nearest.js';
 
 const commands = {
   reset: 'begin a new conversation',

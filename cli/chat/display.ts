@@ -1,9 +1,7 @@
-import type { SpeculationStats } from '../../coord/speculator.js';
+import type { Cluster } from '../../app/cluster.js';
+import type { DraftStats } from '../../coord/speculator.js';
 import type { StageStats } from '../../coord/stage-stats.js';
-import type { Cluster } from '../open-cluster.js';
-import { describeLatency } from '../latency.js';
-import { formatBytes } from '../machine.js';
-import { formatTable } from '../table.js';
+import { formatBytes, formatLatency, formatTable } from '../format.js';
 
 /** Writes to a terminal, with some colour, or to anything else, without. */
 export class Display {
@@ -55,7 +53,7 @@ export function describeCluster(model: string, cluster: Cluster): string {
 }
 
 /** What became of drafts. */
-export function describeDrafts({ accepted, drafted, mode }: SpeculationStats): string {
+export function describeDrafts({ accepted, drafted, mode }: DraftStats): string {
   const share = drafted === 0 ? '' : ` (${((100 * accepted) / drafted).toFixed(0)} %)`;
   return `drafts: ${accepted} of ${drafted} right${share}, speculation is ${mode}`;
 }
@@ -85,7 +83,7 @@ export function describeStages(
     `${(100 * stage.idleShare).toFixed(0)} %`,
     formatBytes(stage.bytesSent),
     formatBytes(stage.bytesReceived),
-    describeLatency(stage.latency),
+    formatLatency(stage.latency),
     formatBytes(stage.residentBytes),
   ]);
   return `${formatTable([heads, ...rows])}\n${held} of ${context} tokens in the context`;

@@ -1,6 +1,7 @@
 import type { ChatMessage, ChatTemplate } from '../../model/chat-template.js';
-import type { Tokenizer } from '../../model/tokenizer.js';
 import { promptTokens } from '../../model/prompt-tokens.js';
+import type { Tokenizer } from '../../model/tokenizer.js';
+import type { Mark, TokenText } from '../../step/token-text.js';
 
 /** A user's message on its way to an answer. */
 export interface Turn {
@@ -10,20 +11,28 @@ export interface Turn {
   readonly tokens: Int32Array;
 }
 
+const nothing = { text: '', tokens: 0 };
+
 /**
- * The messages of a conversation, and the tokens that stages hold of it. A new turn begins with exactly those tokens
- * wherever the template allows: tokenizing an answer again need not give the tokens that the model chose.
+ * The messages of a conversation. A new turn begins with exactly the tokens that the conversation holds wherever the
+ * template allows: tokenizing an answer again need not give the tokens that the model chose.
  */
 export class Transcript {
   #messages: readonly ChatMessage[] = [];
-  #heldText = '';
-  #heldTokens: readonly number[] = [];
+  /** The turns that are finished, as text and in tokens of the conversation. */
+  #finished = nothing;
+  /** How many of those tokens the conversation still begins with. */
+  readonly #kept: Mark;
 
+  /** @param held tokens of the conversation that answers */
   constructor(
     private readonly template: Pick<ChatTemplate, 'render'>,
     private readonly tokenizer: Pick<Tokenizer, 'encode' | 'piece' | 'bosToken'>,
+    private readonly held: Pick<TokenText, 'tokens' | 'mark'>,
     public system: string | undefined,
-  ) {}
+  ) {
+    this.#kept = held.mark();
+  }
 
   /** Messages without the system prompt. */
   get length(): number {
@@ -42,23 +51,29 @@ export class Transcript {
   /** Takes over a turn with its answer. */
   finish(turn: Turn, answer: { readonly text: string; readonly tokens: readonly number[] }): void {
     this.#messages = [...turn.messages, { role: 'assistant', content: answer.text }];
-    this.#heldTokens = [...turn.tokens, ...answer.tokens];
-    this.#heldText = turn.text + this.#textOf(answer.tokens);
+    this.#finished = {
+      text: turn.text + this.#textOf(answer.tokens),
+      tokens: turn.tokens.length + answer.tokens.length,
+    };
+    this.#kept.at = this.#finished.tokens;
   }
 
   /** Forgets all messages, but not the system prompt. */
   reset(): void {
     this.#messages = [];
-    this.#heldText = '';
-    this.#heldTokens = [];
+    this.#finished = nothing;
   }
 
   #tokenize(text: string): Int32Array {
-    if (this.#heldText === '' || !text.startsWith(this.#heldText))
+    const { text: begin, tokens: count } = this.#finished;
+    if (count === 0 || this.#kept.at !== count || !text.startsWith(begin))
       return promptTokens(text, this.tokenizer);
-    const rest = text.slice(this.#heldText.length);
+    const rest = text.slice(begin.length);
     const added = this.tokenizer.encode(rest, { parseSpecial: true, addSpecial: false });
-    return Int32Array.of(...this.#heldTokens, ...added);
+    const tokens = new Int32Array(count + added.length);
+    tokens.set(this.held.tokens.subarray(0, count));
+    tokens.set(added, count);
+    return tokens;
   }
 
   #textOf(tokens: readonly number[]): string {

@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { BenchReport } from '../../cli/bench-report.js';
-import type { DoctorReport } from '../../cli/doctor.js';
+import type { DoctorReport } from '../../cli/doctor/report.js';
 import type { RunReport } from '../../cli/run.js';
 import { RunningCommand, childrenOf, runCommand } from '../support/cli.js';
 import { clearTokens, goldenCases, repositoryPath } from '../support/golden.js';
@@ -291,11 +291,27 @@ test('bench with drafts reports them, and says where they are a simulation', asy
   expect(text).toMatch(/[\d.]+ x off/);
 });
 
-test('doctor shows devices, a model file and workers', async () => {
-  await using worker = new RunningCommand(['worker', '--port', '0', '-m', model]);
+test('bench measures conversations that decode at once, after all prompts', async () => {
+  const sizes = ['--prefill', '8', '--decode', '4', '--repeat', '1', '--conversations', '2'];
+  const args = ['bench', '-m', model, '--layers', '8,8', '--spawn', ...sizes, '--json'];
+  const { code, stdout, stderr } = await runCommand(args);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const report = JSON.parse(stdout) as BenchReport;
+  expect(report.decode.tokens).toBe(4);
+  expect(report.stages.map(({ steps }) => steps)).toEqual([8, 8]);
+});
+
+/** A worker that holds the model file, and where it listens. */
+async function startWorker() {
+  const worker = new RunningCommand(['worker', '--port', '0', '-m', model]);
   await worker.until(() => worker.stderr.includes('listening on '));
-  const port = /listening on 127\.0\.0\.1:(\d+)/.exec(worker.stderr)?.[1] ?? '';
-  const address = `127.0.0.1:${port}`;
+  const [, address = ''] = /listening on (127\.0\.0\.1:\d+)/.exec(worker.stderr) ?? [];
+  return { address, [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose]() };
+}
+
+test('doctor shows devices, a model file and workers', async () => {
+  await using worker = await startWorker();
+  const { address } = worker;
   const args = ['doctor', '-m', model, '--worker', address, '127.0.0.1:1', '--json'];
   const { code, stdout } = await runCommand(args);
   expect(code).toBe(1);
@@ -306,6 +322,29 @@ test('doctor shows devices, a model file and workers', async () => {
     { address, reachable: true, model: report.model?.fingerprint },
     { address: '127.0.0.1:1', reachable: false },
   ]);
+});
+
+test('doctor asks a worker that is busy, and leaves it to its coordinator', async () => {
+  await using worker = await startWorker();
+  const { address } = worker;
+  const ask = async () => {
+    const { stdout } = await runCommand(['doctor', '--worker', address, '--json']);
+    return (JSON.parse(stdout) as DoctorReport).workers;
+  };
+  const facts = {
+    reachable: true,
+    engine: 'ggml',
+    machineId: expect.stringMatching(/./) as string,
+  };
+  expect(await ask()).toMatchObject([{ ...facts, busy: false }]);
+  const split = ['--worker', address, '--layers', '8,8'];
+  await using chat = new RunningCommand(['chat', '-m', model, '--temperature', '0', ...split]);
+  await chat.until(() => chat.stdout.includes('context'));
+  expect(await ask()).toMatchObject([{ ...facts, busy: true }]);
+  const { stdout } = await runCommand(['doctor', '--worker', address]);
+  expect(stdout).toMatch(/reachable, round trip [\d.]+ ms, busy with a coordinator\n/);
+  chat.child.stdin?.end('What is 9 plus 5?\n');
+  expect((await chat.ended).stdout).toContain('9 + 5 = ');
 });
 
 test('help and version go to stdout', async () => {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import type { DoctorReport } from '../../cli/doctor.js';
-import { workerArguments } from '../../cli/spawn.js';
+import type { DoctorReport } from '../../cli/doctor/report.js';
+import { workerArguments } from '../../app/worker-command.js';
 import { RunningCommand, runCommand } from '../support/cli.js';
 import { repositoryPath } from '../support/golden.js';
 

@@ -1,9 +1,10 @@
 import { afterAll, describe, expect, test } from 'vitest';
-import { Transcript } from '../../cli/chat/transcript.js';
+import { Transcript, type Turn } from '../../cli/chat/transcript.js';
 import { promptTokens } from '../../model/prompt-tokens.js';
 import { ChatTemplate } from '../../model/chat-template.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { Tokenizer } from '../../model/tokenizer.js';
+import { TokenText } from '../../step/token-text.js';
 import { repositoryPath } from '../support/golden.js';
 
 const model = repositoryPath('models/demo.gguf');
@@ -19,24 +20,40 @@ const encode = (text: string) => [
   ...tokenizer.encode(text, { parseSpecial: true, addSpecial: false }),
 ];
 
+/** A transcript, and the conversation that it is of. */
+function newTranscript() {
+  const held = new TokenText();
+  return { held, transcript: new Transcript(template, tokenizer, held, undefined) };
+}
+
+/** What a conversation does with a turn. */
+function answer(held: TokenText, turn: Turn, tokens: readonly number[]): void {
+  held.replace(turn.tokens);
+  for (const token of tokens) held.confirm(token);
+}
+
 describe('a transcript', () => {
+  // Letter by letter: not how the tokenizer would cut this answer.
+  const letters = [...'story'].flatMap((letter) => encode(letter));
+  const story = [...letters, ...encode('<|im_end|>')];
+
   test('begins a turn with exactly the tokens of the answer before', () => {
-    const transcript = new Transcript(template, tokenizer, undefined);
+    expect(letters).not.toEqual(encode('story'));
+    const { held, transcript } = newTranscript();
     const first = transcript.begin('Hello');
-    // Letter by letter: not how the tokenizer would cut this answer.
-    const answer = [...'story'].flatMap((letter) => encode(letter));
-    expect(answer).not.toEqual(encode('story'));
-    transcript.finish(first, { text: 'story', tokens: [...answer, ...encode('<|im_end|>')] });
-    const held = [...first.tokens, ...answer];
+    answer(held, first, story);
+    transcript.finish(first, { text: 'story', tokens: story });
+    const expected = [...first.tokens, ...story];
     const second = transcript.begin('Go on');
-    expect([...second.tokens.subarray(0, held.length)]).toEqual(held);
+    expect([...second.tokens.subarray(0, expected.length)]).toEqual(expected);
     const text = [...second.tokens].map((token) => tokenizer.piece(token, true));
     expect(Buffer.concat(text).toString()).toBe(second.text);
   });
 
   test('goes on after an answer that was stopped', () => {
-    const transcript = new Transcript(template, tokenizer, undefined);
+    const { held, transcript } = newTranscript();
     const first = transcript.begin('Hello');
+    answer(held, first, encode('Once'));
     transcript.finish(first, { text: 'Once', tokens: encode('Once') });
     const { text, tokens } = transcript.begin('Go on');
     expect(text).toContain('<|im_start|>assistant\nOnce<|im_end|>\n');
@@ -44,21 +61,51 @@ describe('a transcript', () => {
   });
 
   test('is as it was when a turn is not finished', () => {
-    const transcript = new Transcript(template, tokenizer, undefined);
-    const before = transcript.begin('Hello').text;
-    transcript.begin('Something else');
-    expect(transcript.begin('Hello').text).toBe(before);
+    const { held, transcript } = newTranscript();
+    const first = transcript.begin('Hello');
+    answer(held, first, story);
+    transcript.finish(first, { text: 'story', tokens: story });
+    const before = transcript.begin('Go on');
+    answer(held, transcript.begin('Something else'), letters);
+    expect(transcript.begin('Go on')).toEqual(before);
+  });
+
+  test('does not take tokens of another text for its own', () => {
+    const { held, transcript } = newTranscript();
+    const first = transcript.begin('Hello');
+    answer(held, first, story);
+    transcript.finish(first, { text: 'story', tokens: story });
+    transcript.system = 'Be brief.';
+    // Is not finished, but what the conversation holds has changed.
+    answer(held, transcript.begin('Go on'), letters);
+    transcript.system = undefined;
+    const { text, tokens } = transcript.begin('Go on');
+    expect([...tokens]).toEqual([...promptTokens(text, tokenizer)]);
   });
 
   test('takes a new system prompt, and keeps it when it is reset', () => {
-    const transcript = new Transcript(template, tokenizer, undefined);
-    transcript.finish(transcript.begin('Hello'), { text: 'Hi', tokens: encode('Hi<|im_end|>') });
+    const { held, transcript } = newTranscript();
+    const first = transcript.begin('Hello');
+    const tokens = encode('Hi<|im_end|>');
+    answer(held, first, tokens);
+    transcript.finish(first, { text: 'Hi', tokens });
     transcript.system = 'Be brief.';
-    const { text, tokens } = transcript.begin('Go on');
-    expect(text).toContain('Be brief.');
-    expect([...tokens]).toEqual([...promptTokens(text, tokenizer)]);
+    const second = transcript.begin('Go on');
+    expect(second.text).toContain('Be brief.');
+    expect([...second.tokens]).toEqual([...promptTokens(second.text, tokenizer)]);
     transcript.reset();
     expect(transcript.begin('Hello').text).not.toContain('Go on');
     expect(transcript.begin('Hello').text).toContain('Be brief.');
+  });
+
+  test('holds texts of any length', () => {
+    const { held, transcript } = newTranscript();
+    const first = transcript.begin('Hello');
+    const long = Array.from({ length: 26_000 }, () => letters).flat();
+    answer(held, first, long);
+    transcript.finish(first, { text: 'story'.repeat(26_000), tokens: long });
+    const { tokens } = transcript.begin('Go on');
+    const expected = Int32Array.from([...first.tokens, ...long]);
+    expect(tokens.subarray(0, expected.length)).toEqual(expected);
   });
 });

@@ -1,5 +1,5 @@
-import { randomTokens } from '../../bench/benchmark.js';
-import { calibrationText } from '../../coord/calibration-text.js';
+import { randomTokens } from '../../model/random-tokens.js';
+import { calibrationText } from '../../coord/kv-calibration.js';
 import { architectureOf } from '../../model/architectures/registry.js';
 import type { TensorSource } from '../../model/tensor-source.js';
 import { Tokenizer } from '../../model/tokenizer.js';

@@ -2,12 +2,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import pino from 'pino';
-import { passingSecret } from '../../cli/cluster-secret.js';
-import { SpawnedWorkers } from '../../cli/spawn.js';
+import { passingSecret, type SharedSecret } from '../../app/cluster-secret.js';
+import { SpawnedWorkers } from '../../app/spawn.js';
 import { Coordinator } from '../../coord/coordinator.js';
 import type { CoordinatorOptions } from '../../coord/coordinator-options.js';
-import type { Conversation, GenerationSummary } from '../../coord/conversation.js';
-import { greedy, type EngineName, type Sampling } from '../../engine/engine.js';
+import type { Conversation } from '../../coord/conversation.js';
+import type { GenerationSummary } from '../../coord/generation.js';
+import type { EngineName } from '../../engine/engine.js';
+import { greedy, type Sampling } from '../../step/sampling.js';
+import { Turns } from '../../stage/turns.js';
 import type { ProviderName } from '../../engine/onnx/providers.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { testCalibrationText } from './calibration.js';
@@ -33,10 +36,13 @@ export interface TestClusterOptions extends Partial<Omit<CoordinatorOptions, 'en
   readonly layers: readonly number[];
   /** Whether workers read the model file themselves; otherwise they are sent their shards. */
   readonly workersHoldModel?: boolean;
+  /** Default: one of its own. */
+  readonly shared?: SharedSecret;
 }
 
 export async function openTestCluster(options: TestClusterOptions): Promise<TestCluster> {
   const { model = 'demo.gguf', layers, workersHoldModel = true, engine = 'ggml' } = options;
+  const shared = options.shared ?? passingSecret();
   const workerEngine = options.workerEngine ?? engine;
   const file = repositoryPath(`models/${model}`);
   const cacheDirectory =
@@ -50,7 +56,6 @@ export async function openTestCluster(options: TestClusterOptions): Promise<Test
     ...(options.workerProvider ? { provider: options.workerProvider } : {}),
     ...(workersHoldModel ? { model: file } : {}),
   };
-  const shared = passingSecret();
   const workers = await SpawnedWorkers.start(layers.length - 1, settings, [], shared.text);
   const source = await openGguf(file);
   const close = async () => {
@@ -61,6 +66,7 @@ export async function openTestCluster(options: TestClusterOptions): Promise<Test
   try {
     const coordinator = await Coordinator.open({
       source,
+      turns: new Turns(),
       workers: workers.addresses,
       context: 512,
       kvType: 'f16',

@@ -1,5 +1,6 @@
-import type { Batch, Stage } from '../../engine/engine.js';
-import type { Shard } from '../../model/shard.js';
+import type { Stage, StageMemory } from '../../engine/engine.js';
+import type { Shard } from '../../step/shard.js';
+import { wantedRows, type Segment, type SegmentResult, type Step } from '../../step/step.js';
 
 export const vocabulary = 97;
 
@@ -14,8 +15,8 @@ interface Cell {
  * anywhere gives another choice.
  */
 export class DeterministicStage implements Stage {
-  readonly hiddenSize = 1;
-  readonly memory = { weights: 0, kv: 0, compute: 0 };
+  readonly hiddenSize: number;
+  readonly memory: StageMemory = { weights: 0, kv: 0, compute: 0 };
   readonly kvType = 'f16';
   readonly shard: Shard;
   readonly #cells: Cell[] = [];
@@ -25,26 +26,30 @@ export class DeterministicStage implements Stage {
   constructor(
     head: boolean,
     private readonly delay: () => Promise<void>,
+    options: { readonly hiddenSize?: number; readonly shard?: Shard } = {},
   ) {
-    this.shard = { firstLayer: 0, endLayer: 1, embedding: !head, head };
+    this.shard = options.shard ?? { firstLayer: 0, endLayer: 1, embedding: !head, head };
+    this.hiddenSize = options.hiddenSize ?? 1;
   }
 
-  async forward(batch: Batch, hidden: Float32Array, output: Float32Array): Promise<Int32Array> {
+  async forward(
+    step: Step,
+    hidden: Float32Array,
+    output: Float32Array,
+  ): Promise<readonly SegmentResult[]> {
     const incoming = hidden.slice();
     const aborted = new Promise<void>((resolve) => (this.#abort = resolve)).then(() => {
       throw new Error('given up');
     });
     aborted.catch(() => undefined);
     await Promise.race([this.delay(), aborted]);
-    batch.cells.forEach((cell, i) => {
-      this.#cells[cell] = {
-        token: batch.tokens[i] as number,
-        position: batch.positions[i] as number,
-      };
+    const states = step.segments.flatMap((segment) => this.#compute(segment));
+    const rows = states.map((state, row) => mix(state, incoming[row * this.hiddenSize] ?? 0));
+    if (this.shard.head) return results(step, rows);
+    rows.forEach((value, row) => {
+      output.fill(value, row * this.hiddenSize, (row + 1) * this.hiddenSize);
     });
-    const rows = this.#rows(batch).map((state, row) => mix(state, incoming[row] ?? 0));
-    if (!this.shard.head) output.set(rows);
-    return batch.outputs.map((row) => (rows[row] as number) % vocabulary);
+    return [];
   }
 
   abort(): void {
@@ -59,13 +64,20 @@ export class DeterministicStage implements Stage {
     this.#cells.length = 0;
   }
 
-  /** Per token, what it sees. */
-  #rows({ visible, visibleCounts }: Batch): number[] {
+  /** Per row, what it sees. */
+  #compute({ tokens, positions, cells, visible }: Segment): number[] {
+    cells.forEach((cell, i) => {
+      this.#cells[cell] = { token: tokens[i] as number, position: positions[i] as number };
+    });
     let range = 0;
-    return Array.from(visibleCounts, (count) => {
+    return Array.from(visible.counts, (count) => {
       let state = 0;
       for (let i = 0; i < count; i++, range += 2)
-        for (let cell = visible[range] as number; cell < (visible[range + 1] as number); cell++) {
+        for (
+          let cell = visible.ranges[range] as number;
+          cell < (visible.ranges[range + 1] as number);
+          cell++
+        ) {
           const { token, position } = this.#cells[cell] ?? { token: -1, position: -1 };
           state = mix(mix(state, token), position);
         }
@@ -74,10 +86,21 @@ export class DeterministicStage implements Stage {
   }
 }
 
-/** The choice after a text, through two stages. */
-export function choiceAfter(text: readonly number[]): number {
+function results(step: Step, rows: readonly number[]): SegmentResult[] {
+  let first = 0;
+  return step.segments.map((segment) => {
+    const choices = wantedRows(segment).map((row) => (rows[first + row] as number) % vocabulary);
+    first += segment.tokens.length;
+    return { sequence: segment.sequence, choices };
+  });
+}
+
+/** The choice after a text, through so many stages. */
+export function choiceAfter(text: readonly number[], stages = 2): number {
   const state = text.reduce((sum, token, position) => mix(mix(sum, token), position), 0);
-  return mix(state, mix(state, 0)) % vocabulary;
+  let hidden = 0;
+  for (let stage = 0; stage < stages; stage++) hidden = mix(state, hidden);
+  return hidden % vocabulary;
 }
 
 /** Numbers that are exact as f32. */

@@ -1,10 +1,11 @@
 import { expect } from 'vitest';
-import { causalBatch } from '../../coord/step-builder.js';
-import type { Sampling, Stage } from '../../engine/engine.js';
-import { recentTokens } from '../../engine/batch.js';
+import { textStep } from '../../bench/text-step.js';
+import type { Stage } from '../../engine/engine.js';
 import { filterCandidates } from '../../engine/sampling/candidates.js';
 import { gumbelNoise } from '../../engine/sampling/noise.js';
+import { recentTokens } from '../../engine/sampling/recent-tokens.js';
 import { openGguf } from '../../model/gguf/reader.js';
+import type { Sampling } from '../../step/sampling.js';
 import { openTestEngine, type Computing } from './engines.js';
 import { repositoryPath } from './golden.js';
 import { loadStages } from './local-stages.js';
@@ -68,11 +69,13 @@ export class Divergences implements AsyncDisposable {
   /** By how much the best token after a text beats the second. */
   async #margin(text: readonly number[], sampling: Sampling): Promise<number> {
     const last = text.length - 1;
-    const range = { start: 0, length: 512 };
-    const batch = causalBatch(text, 0, text.length, range, Int32Array.of(last), sampling);
+    const cells = { start: 0, length: 512 };
+    const step = textStep(text, { cells, choices: 'last', sampling });
     const [stage] = this.stages;
-    const logits = await stage?.logits(batch, new Float32Array(0));
-    const scores = scoresOf(logits as Float32Array, sampling, last, recentTokens(batch, last));
+    const [segment] = step.segments;
+    if (!stage || !segment) throw new Error('no stage');
+    const logits = await stage.logits(step, new Float32Array(0));
+    const scores = scoresOf(logits, sampling, last, recentTokens(segment, last));
     const [best, second] = scores.sort((a, b) => b - a);
     return (best as number) - (second as number);
   }
@@ -83,7 +86,7 @@ function scoresOf(
   logits: Float32Array,
   sampling: Sampling,
   position: number,
-  recent: readonly number[],
+  recent: Int32Array,
 ): number[] {
   for (const token of new Set(recent)) {
     const logit = logits[token] as number;

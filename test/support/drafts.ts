@@ -2,6 +2,7 @@ import { DraftModel, draftChunk } from '../../coord/draft-model.js';
 import type { SpeculationOptions } from '../../coord/speculator.js';
 import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
 import { openGguf } from '../../model/gguf/reader.js';
+import { Turns } from '../../stage/turns.js';
 import type { Schedule } from '../../speculative/schedule.js';
 import { repositoryPath } from './golden.js';
 
@@ -14,20 +15,24 @@ export async function openDraftModel(cells = 512): Promise<DraftModel> {
       shard: { firstLayer: 0, endLayer: 2, embedding: true, head: true },
       cells,
       kvType: 'f16',
-      maxBatchTokens: draftChunk,
+      maxStepRows: draftChunk,
     });
-    return await DraftModel.open(stage, 'demo-draft.gguf');
+    return await DraftModel.open(stage, 'demo-draft.gguf', new Turns());
   } finally {
     await source.close();
   }
 }
 
 /** @param schedule instead of what the planner would do */
-export function speculateWith(drafts: DraftModel, schedule?: () => Schedule): SpeculationOptions {
-  return {
-    choice: 'auto',
-    drafts: (range) => drafts.source(range),
-    draftMs: drafts.tokenMs,
-    ...(schedule ? { schedule } : {}),
-  };
+export function speculateWith(
+  drafts: DraftModel,
+  schedule?: () => Schedule,
+): () => Promise<SpeculationOptions> {
+  return () =>
+    Promise.resolve({
+      choice: 'auto',
+      drafts: (sequence) => drafts.source(sequence),
+      draftMs: drafts.tokenMs,
+      ...(schedule ? { schedule } : {}),
+    });
 }

@@ -16,6 +16,7 @@ export function exactSource(source: TensorSource): TensorSource {
     metadata: source.metadata,
     tensors,
     fingerprint: `exact ${source.fingerprint}`,
+    contentKey: `exact ${source.contentKey}`,
     close: () => source.close(),
     read: async (name, offset, into) => {
       if (decoded?.name !== name) decoded = { name, values: await decode(source, name) };

@@ -1,15 +1,10 @@
-import { calibrationSteps } from '../../coord/kv-calibration.js';
-import { causalBatch } from '../../coord/step-builder.js';
-import {
-  greedy,
-  type Batch,
-  type Engine,
-  type KvType,
-  type Sampling,
-  type Stage,
-} from '../../engine/engine.js';
+import { textStep } from '../../bench/text-step.js';
+import { calibrationSegments } from '../../coord/kv-calibration.js';
 import { splitLayers } from '../../coord/plan.js';
+import type { Engine, KvType, Stage } from '../../engine/engine.js';
 import type { TensorSource } from '../../model/tensor-source.js';
+import { greedy, type Sampling } from '../../step/sampling.js';
+import { rowsOfStep, type SegmentResult, type Step } from '../../step/step.js';
 import { testCalibrationText } from './calibration.js';
 
 /** Loads a model as several stages in this process, ready to compute. */
@@ -19,6 +14,7 @@ export async function loadStages(
   layers: readonly number[],
   cells = 512,
   kvType: KvType = 'f16',
+  conversations = 1,
 ): Promise<Stage[]> {
   const candidates = layers.map((_, i) => ({
     name: `stage ${i}`,
@@ -30,7 +26,9 @@ export async function loadStages(
   const shards = splitLayers(total, candidates, layers);
   const stages: Stage[] = [];
   for (const shard of shards)
-    stages.push(await engine.load({ source, shard, cells, kvType, maxBatchTokens: 512 }));
+    stages.push(
+      await engine.load({ source, shard, cells, conversations, kvType, maxStepRows: 512 }),
+    );
   if (stages.some(({ kvType }) => kvType === 'int8')) await calibrate(stages, source, cells);
   return stages;
 }
@@ -41,24 +39,31 @@ async function calibrate(
   cells: number,
 ): Promise<void> {
   const range = { start: 0, length: cells };
-  for (const step of calibrationSteps(testCalibrationText(source), range, cells))
-    await forwardThrough(stages, step);
+  for (const segment of calibrationSegments(testCalibrationText(source), range, cells))
+    await forwardThrough(stages, { id: 1, epoch: 1, segments: [segment], calibratesKv: true });
 }
 
-/** Passes a batch through all stages; `relay` stands for the links. */
+/** Passes a step through all stages; `relay` stands for the links. */
 export async function forwardThrough(
   stages: readonly Stage[],
-  batch: Batch,
+  step: Step,
   relay: (hidden: Float32Array) => Float32Array = (hidden) => hidden,
-): Promise<Int32Array> {
+): Promise<readonly SegmentResult[]> {
   let hidden: Float32Array = new Float32Array(0);
   for (const stage of stages) {
-    const output = new Float32Array(batch.tokens.length * stage.hiddenSize);
-    const tokens = await stage.forward(batch, hidden, output);
-    if (stage.shard.head) return tokens;
+    const output = new Float32Array(rowsOfStep(step) * stage.hiddenSize);
+    const results = await stage.forward(step, hidden, output);
+    if (stage.shard.head) return results;
     hidden = relay(output);
   }
   throw new Error('no stage has the head');
+}
+
+/** What a step of one segment chooses. */
+async function choicesOf(stages: readonly Stage[], step: Step): Promise<Int32Array> {
+  const [result] = await forwardThrough(stages, step);
+  if (!result) throw new Error('no result');
+  return result.choices;
 }
 
 /** Continues a prompt token by token. */
@@ -71,22 +76,14 @@ export async function generate(
 ): Promise<number[]> {
   const range = { start: 0, length: cells };
   const text = [...prompt];
-  const outputs = Int32Array.of(text.length - 1);
-  let batch = causalBatch(text, 0, text.length, range, outputs, sampling);
-  for (let i = 0; i < count; i++) {
-    const [token] = await forwardThrough(stages, batch);
-    text.push(token as number);
-    batch = causalBatch(text, text.length - 1, 1, range, Int32Array.of(0), sampling);
+  for (let first = 0; text.length < prompt.length + count; first = text.length - 1) {
+    const step = textStep(text, { first, cells: range, choices: 'last', sampling });
+    text.push((await choicesOf(stages, step))[0] as number);
   }
   return text.slice(prompt.length);
 }
 
-/** The choice after every token of a text, in one batch. */
-export async function choices(
-  stages: readonly Stage[],
-  text: readonly number[],
-): Promise<Int32Array> {
-  const range = { start: 0, length: 512 };
-  const outputs = Int32Array.from(text, (_, i) => i);
-  return forwardThrough(stages, causalBatch(text, 0, text.length, range, outputs, greedy));
+/** The choice after every token of a text, in one step. */
+export function choices(stages: readonly Stage[], text: readonly number[]): Promise<Int32Array> {
+  return choicesOf(stages, textStep(text, { cells: { start: 0, length: 512 } }));
 }

@@ -1,5 +1,5 @@
-import { causalBatch } from '../../coord/step-builder.js';
-import { greedy, type Engine } from '../../engine/engine.js';
+import { textStep } from '../../bench/text-step.js';
+import type { Engine } from '../../engine/engine.js';
 import { architectureOf } from '../../model/architectures/registry.js';
 import type { TensorSource } from '../../model/tensor-source.js';
 
@@ -15,13 +15,11 @@ export async function wholeModelLogits(
     shard: { firstLayer: 0, endLayer: layers, embedding: true, head: true },
     cells: 256,
     kvType: 'f16',
-    maxBatchTokens: 256,
+    maxStepRows: 256,
   });
   try {
-    const outputs = Int32Array.from(text, (_, i) => i);
-    const range = { start: 0, length: 256 };
-    const batch = causalBatch(text, 0, text.length, range, outputs, greedy);
-    return await stage.logits(batch, new Float32Array(0));
+    const step = textStep(text, { cells: { start: 0, length: 256 } });
+    return await stage.logits(step, new Float32Array(0));
   } finally {
     stage.dispose();
   }

@@ -38,6 +38,7 @@ export function tinyModel(
     metadata: new Map([...source.metadata, ...(changes.metadata ?? [])]),
     tensors,
     fingerprint: `${source.fingerprint} ${JSON.stringify(changes)}`,
+    contentKey: `${source.contentKey} ${JSON.stringify(changes)}`,
     close: () => Promise.resolve(),
     read: (name, offset, into) => {
       const tensor = tensors.get(name);

@@ -2,17 +2,10 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseDocument } from 'yaml';
-import { UsageError } from './errors.js';
-import type { Setting } from './setting-types.js';
-import {
-  checkSettings,
-  nameInFile,
-  settingNamed,
-  settings,
-  type Origin,
-  type SettingName,
-  type Settings,
-} from './settings.js';
+import { UsageError } from '../errors.js';
+import { checkSettings, settingNamed, type Origin } from './check.js';
+import type { Setting } from './kinds.js';
+import { nameInFile, settings, type SettingName, type Settings } from './settings.js';
 
 /**
  * Reads settings from a YAML file. Paths in it are relative to the file.
@@ -24,7 +17,10 @@ export function readConfigFile(file: string): Settings {
   for (const [key, value] of Object.entries(parse(file))) {
     const name = settingNamed(key, origin);
     if (value === null)
-      throw new UsageError(`${file}: ${key}: expected ${settings[name].expected}, not nothing`);
+      throw new UsageError(
+        'setting',
+        `${file}: ${key}: expected ${settings[name].expected}, not nothing`,
+      );
     const { relocate }: Pick<Setting<unknown>, 'relocate'> = settings[name];
     values[name] =
       relocate && typeof value === 'string'
@@ -39,11 +35,11 @@ function parse(file: string): Record<string, unknown> {
   const [error] = document.errors;
   if (error) {
     const [what] = error.message.split('\n');
-    throw new UsageError(`${file}: not valid YAML: ${what?.replace(/:$/, '')}`);
+    throw new UsageError('file', `${file}: not valid YAML: ${what?.replace(/:$/, '')}`);
   }
   const content: unknown = document.toJS() ?? {};
   if (typeof content !== 'object' || content === null || Array.isArray(content))
-    throw new UsageError(`${file}: expected lines like "model: models/demo.gguf"`);
+    throw new UsageError('file', `${file}: expected lines like "model: models/demo.gguf"`);
   return content as Record<string, unknown>;
 }
 
@@ -52,8 +48,13 @@ function read(file: string): string {
     return fs.readFileSync(file, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new UsageError(`no such config file: ${path.resolve(file)}`);
-    throw new UsageError(`cannot read the config file ${file}: ${code}`);
+    throw new UsageError(
+      'file',
+      code === 'ENOENT'
+        ? `no such config file: ${path.resolve(file)}`
+        : `cannot read the config file ${file}: ${code}`,
+      { cause: error },
+    );
   }
 }
 

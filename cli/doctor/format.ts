@@ -1,6 +1,8 @@
-import type { DoctorReport, ModelFacts, WorkerFacts } from './doctor.js';
-import { formatBytes } from './machine.js';
-import { formatRdma } from './rdma-facts.js';
+import { formatBytes, formatVersions } from '../format.js';
+import type { ModelFacts } from './model-facts.js';
+import type { RdmaFacts } from './rdma-facts.js';
+import type { DoctorReport } from './report.js';
+import type { WorkerFacts } from './worker-facts.js';
 
 /** The report for people. */
 export function formatDoctorReport(report: DoctorReport): string {
@@ -8,9 +10,7 @@ export function formatDoctorReport(report: DoctorReport): string {
   const lines = [
     `machine   ${machine.cpu}, ${machine.cores} cores (${machine.logicalCores} logical), ${machine.platform} ${machine.arch}`,
     `memory    ${formatBytes(machine.freeBytes)} of ${formatBytes(machine.memoryBytes)} free`,
-    `versions  ${Object.entries(versions)
-      .map(([name, value]) => `${name} ${value}`)
-      .join(', ')}`,
+    `versions  ${formatVersions(versions)}`,
     'devices',
     ...devices.flatMap((found) => [
       `  ${found.name === device ? '*' : ' '} ${found.name} (${found.kind}): ${found.description.trim()}, ${formatBytes(found.freeBytes)} of ${formatBytes(found.totalBytes)} free`,
@@ -23,6 +23,20 @@ export function formatDoctorReport(report: DoctorReport): string {
     ...(workers.length > 0 ? ['workers', ...workers.flatMap(formatWorker)] : []),
   ];
   return lines.join('\n');
+}
+
+function formatRdma({ devices, problem }: RdmaFacts): string[] {
+  if (problem !== undefined) return [`rdma      ${problem}`];
+  return [
+    'rdma',
+    ...devices.map(({ name, active, addresses, problem }) =>
+      [
+        `    ${name}: ${active ? 'active' : 'not active'}`,
+        ...(addresses.length > 0 ? [`addresses ${addresses.join(', ')}`] : []),
+        ...(problem === undefined ? [] : [problem]),
+      ].join('; '),
+    ),
+  ];
 }
 
 function formatModel(model: ModelFacts): string[] {
@@ -39,10 +53,12 @@ function formatModel(model: ModelFacts): string[] {
 
 function formatWorker(worker: WorkerFacts): string[] {
   if (!worker.reachable) return [`  ${worker.address}  ${worker.problem}`];
-  const { address, name, version, device, threads, freeBytes, model, rttMs } = worker;
+  const { address, name, machineId, version, engine, device, threads, freeBytes } = worker;
+  const { model, busy, rttMs } = worker;
   const holds = model === '' ? 'holds no model file' : `holds model ${model.slice(0, 16)}`;
   return [
-    `  ${address}  reachable, round trip ${rttMs.toFixed(2)} ms`,
-    `      ${name}, daisychain ${version}, ${device}, ${threads} threads, ${formatBytes(freeBytes)} free, ${holds}`,
+    `  ${address}  reachable, round trip ${rttMs.toFixed(2)} ms, ${busy ? 'busy with a coordinator' : 'waiting for a coordinator'}`,
+    `      ${name}, daisychain ${version}, ${engine} on ${device}, ${threads} threads, ${formatBytes(freeBytes)} free, ${holds}`,
+    `      machine ${machineId}`,
   ];
 }

@@ -2,11 +2,11 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { readConfigFile } from '../../cli/config-file.js';
-import { UsageError } from '../../cli/errors.js';
+import { readConfigFile } from '../../app/settings/config-file.js';
+import { UsageError } from '../../app/errors.js';
 import { settingsFrom } from '../../cli/options.js';
-import { parseAddress } from '../../cli/setting-types.js';
-import { nameInFile, settingNames, settings } from '../../cli/settings.js';
+import { parseAddress } from '../../app/settings/kinds.js';
+import { nameInFile, settingNames, settings } from '../../app/settings/settings.js';
 import { repositoryPath } from '../support/golden.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'daisychain-settings-'));
@@ -60,6 +60,10 @@ describe('flags', () => {
     [{ context: '1e99' }, '--context: expected a whole number from 16 to 16777216, not "1e99"'],
     [{ port: '-1' }, '--port: expected a whole number from 0 to 65535, not "-1"'],
     [{ topP: '1.5' }, '--top-p: expected a number from 0 to 1, not "1.5"'],
+    [
+      { cacheLimit: '20 apples' },
+      '--cache-limit: expected a size like 500MB or 20GB, not "20 apples"',
+    ],
     [{ codec: 'fp3' }, '--codec: expected one of '],
     [{ workers: ['a:0'] }, '--worker: expected HOST:PORT'],
     [{ spawn: true, workers: ['a'] }, 'give --spawn or --worker, not both'],
@@ -136,6 +140,17 @@ describe('a config file', () => {
   test.each(['configs/local-demo.yaml', 'configs/two-macs.yaml'])('%s is valid', (name) => {
     expect(readConfigFile(repositoryPath(name)).model).toMatch(/\.gguf$/);
   });
+});
+
+test.each([
+  ['20GB', 20e9],
+  ['1.5 tb', 1.5e12],
+  ['500MB', 500e6],
+  ['0', 0],
+  ['4096', 4096],
+])('the size %s', (text, bytes) => {
+  expect(settingsFrom({ cacheLimit: text })).toEqual({ cacheLimit: bytes });
+  expect(readConfigFile(configFile(`cache-limit: ${text}`))).toEqual({ cacheLimit: bytes });
 });
 
 test.each([

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { parseCoreList } from '../../cli/pin.js';
-import { SpawnedWorkers, spawnCount, workerArguments } from '../../cli/spawn.js';
+import { parseCoreList } from '../../app/pin.js';
+import { SpawnedWorkers, spawnCount } from '../../app/spawn.js';
+import { workerArguments } from '../../app/worker-command.js';
 import { RunningCommand, childrenOf, untilGone } from '../support/cli.js';
 import { repositoryPath } from '../support/golden.js';
 
@@ -15,9 +16,9 @@ test('a split says how many workers to start', () => {
 });
 
 test('workers get the settings that concern them', () => {
-  const settings = { model: '/m.gguf', layers: [13, 3], threads: 2, spawn: true, codec: 'f16' };
+  const settings = { model: '/m.gguf', layers: [13, 3], threads: 2, spawn: true, cacheLimit: 9e9 };
   expect(workerArguments(settings as never, 3).join(' ')).toBe(
-    'worker --announce --host 127.0.0.1 --port 0 --threads 2 --model /m.gguf --core 3 --log-level warn',
+    'worker --announce --host 127.0.0.1 --port 0 --threads 2 --cache-limit 9000000000 --model /m.gguf --core 3 --log-level warn',
   );
 });
 

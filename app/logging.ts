@@ -1,6 +1,6 @@
 import { pino, type Logger } from 'pino';
 import { PinoPretty } from 'pino-pretty';
-import type { Settings } from './settings.js';
+import type { Settings } from './settings/settings.js';
 
 /** Set for worker processes that we start, whose logs pass through ours: write them for people. */
 export const prettyLogsVariable = 'DAISYCHAIN_PRETTY_LOGS';

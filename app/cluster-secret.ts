@@ -1,10 +1,10 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Logger } from 'pino';
-import { newSecretText, secretFromText, type ClusterSecret } from '../transport/security.js';
+import { newSecretText, secretFromText, type ClusterSecret } from '../transport/wire/security.js';
 import { stateDirectory } from './directories.js';
 import { UsageError } from './errors.js';
-import type { Settings } from './settings.js';
+import type { Settings } from './settings/settings.js';
 
 /** Environment variable that holds the secret itself. */
 export const secretVariable = 'DAISYCHAIN_SECRET';
@@ -33,6 +33,7 @@ export function clusterSecret(settings: Settings, logger: Logger): SharedSecret 
   const text = findText(settings, logger);
   if (text === undefined)
     throw new UsageError(
+      'secret',
       `no cluster secret: make one with "daisychain secret new" and give every machine the same (${secretVariable} or --secret-file), or use --insecure in a network that is yours alone`,
     );
   return { text, secret: secretFromText(text) };
@@ -59,7 +60,9 @@ function readSecret(file: string, logger: Logger): string {
     return fs.readFileSync(file, 'utf8');
   } catch (error) {
     throw new UsageError(
+      'file',
       `cannot read the secret in ${file}: ${(error as NodeJS.ErrnoException).code}`,
+      { cause: error },
     );
   }
 }

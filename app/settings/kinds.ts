@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { WorkerAddress } from '../coord/remote-worker.js';
+import type { WorkerAddress } from '../../coord/remote-worker.js';
 
 /** One setting: its flag, what it may be, and what users are told about it. */
 export interface Setting<Value> {
@@ -53,6 +53,15 @@ export function wholeNumber(told: Told, from: number, to: number): Setting<numbe
   const expected =
     to === Infinity ? `a whole number of ${from} or more` : `a whole number from ${from} to ${to}`;
   return { ...told, expected, schema: fromText(z.int().min(from).max(to)) };
+}
+
+/** Bytes as a number, or as text like 20GB. */
+export function bytes(told: Told): Setting<number> {
+  const schema = z.preprocess(
+    (value) => (typeof value === 'string' ? (parseBytes(value) ?? value) : value),
+    z.int().min(0),
+  );
+  return { ...told, expected: 'a size like 500MB or 20GB', schema };
 }
 
 export function share(told: Told): Setting<number> {
@@ -115,6 +124,15 @@ export function parseAddress(value: string): WorkerAddress | undefined {
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3] ?? defaultPort);
   return host && port >= 1 && port <= 65_535 ? { host, port } : undefined;
+}
+
+const units: Readonly<Record<string, number>> = { b: 1, kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12 };
+
+function parseBytes(value: string): number | undefined {
+  const [, number, unit = 'b'] = /^(\d+(?:\.\d+)?) ?([kmgt]?b)?$/i.exec(value.trim()) ?? [];
+  return number === undefined
+    ? undefined
+    : Math.round(Number(number) * (units[unit.toLowerCase()] ?? 1));
 }
 
 /** Flags are text: numbers among them become numbers, anything else is left for the schema to refuse. */

@@ -1,11 +1,11 @@
-import { TransportError } from '../transport/errors.js';
+import { TransportError } from '../../transport/wire/errors.js';
 import {
   deviceNames,
   noDevices,
   openDevice,
   portOf,
   type Port,
-} from '../transport/rdma/devices.js';
+} from '../../transport/wire/rdma/devices.js';
 
 /** RDMA on this machine. */
 export interface RdmaFacts {
@@ -63,19 +63,4 @@ function hex(gid: Uint8Array): string {
 function problemOf(error: unknown): string {
   if (error instanceof TransportError) return error.message;
   throw error;
-}
-
-/** The facts for people. */
-export function formatRdma({ devices, problem }: RdmaFacts): string[] {
-  if (problem !== undefined) return [`rdma      ${problem}`];
-  return [
-    'rdma',
-    ...devices.map(({ name, active, addresses, problem }) =>
-      [
-        `    ${name}: ${active ? 'active' : 'not active'}`,
-        ...(addresses.length > 0 ? [`addresses ${addresses.join(', ')}`] : []),
-        ...(problem === undefined ? [] : [problem]),
-      ].join('; '),
-    ),
-  ];
 }

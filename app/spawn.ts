@@ -1,29 +1,27 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import type { WorkerAddress } from '../coord/remote-worker.js';
+import { DaisychainError } from '../step/errors.js';
 import { secretVariable } from './cluster-secret.js';
 import { UsageError } from './errors.js';
 import { logsArePretty, prettyLogsVariable } from './logging.js';
-import { engineSettings } from './options.js';
-import { nameInFile, type SettingName, type Settings } from './settings.js';
-
-const program = fileURLToPath(new URL('daisychain.js', import.meta.url));
-
-/** What a worker started with `--announce` writes to stdout, as one line of JSON, when it listens. */
-export interface Announcement {
-  readonly port: number;
-}
+import { program } from './package.js';
+import type { Settings } from './settings/settings.js';
+import { loopback, workerArguments, type Announcement } from './worker-command.js';
 
 /** A worker gets this long to listen, and to end when asked. */
 const startMs = 30_000;
 const endMs = 1_000;
 
-const loopback = '127.0.0.1';
+/** Why a worker could not be started. */
+export type SpawnErrorCode =
+  /** Its process could not be started, or ended, or said something else than expected. */
+  | 'failed'
+  /** It did not listen in time. */
+  | 'timeout';
 
-/** A worker cannot be started. The message is one line with what it said. */
-export class SpawnError extends Error {
+/** A worker could not be started. The message is one line with what it said. */
+export class SpawnError extends DaisychainError<SpawnErrorCode> {
   override readonly name = 'SpawnError';
 }
 
@@ -36,7 +34,7 @@ export class SpawnedWorkers implements AsyncDisposable {
    * Starts `count` workers and waits until they listen.
    * @param secretText that they share with the coordinator; without it they are insecure
    * @param cores to bind them to, in their order; empty to leave them free
-   * @throws SpawnError when one does not.
+   * @throws SpawnError of the first that does not; the others are ended
    */
   static async start(
     count: number,
@@ -48,14 +46,13 @@ export class SpawnedWorkers implements AsyncDisposable {
     const starts = Array.from({ length: count }, (_, i) =>
       workers.#start(i + 1, workerArguments(settings, cores[i]), secretText),
     );
-    const results = await Promise.allSettled(starts);
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed) {
+    try {
+      workers.#addresses = await Promise.all(starts);
+      return workers;
+    } catch (error) {
       await workers.end();
-      throw failed.reason;
+      throw error;
     }
-    workers.#addresses = await Promise.all(starts);
-    return workers;
   }
 
   /** Where they listen, in pipeline order. */
@@ -63,9 +60,9 @@ export class SpawnedWorkers implements AsyncDisposable {
     return this.#addresses;
   }
 
-  /** Ends one worker at once, without a chance to say goodbye. */
-  kill(index: number): void {
-    this.#children[index]?.kill('SIGKILL');
+  /** Ends one worker at once, without a chance to say goodbye; or sends it another signal. */
+  kill(index: number, signal: NodeJS.Signals = 'SIGKILL'): void {
+    this.#children[index]?.kill(signal);
   }
 
   /** Ends all workers; those that do not end in time are killed. */
@@ -103,27 +100,10 @@ export class SpawnedWorkers implements AsyncDisposable {
 export function spawnCount({ layers }: Pick<Settings, 'layers'>): number {
   if (layers?.length === 1)
     throw new UsageError(
+      'combination',
       '--spawn starts workers, but --layers has one count: leave one of them out',
     );
   return layers ? layers.length - 1 : 1;
-}
-
-/** Settings that a worker shares with the coordinator that starts it. */
-const passedOn: readonly SettingName[] = ['synthetic', 'type', ...engineSettings, 'logLevel'];
-
-/** The command line of a worker. @param core to bind it to */
-export function workerArguments(settings: Settings, core?: number): string[] {
-  const given = ['worker', '--announce', '--host', loopback, '--port', '0'];
-  const add = (name: SettingName, value: string | number | boolean | undefined) => {
-    if (value === undefined || value === false) return;
-    given.push(`--${nameInFile(name)}`, ...(value === true ? [] : [String(value)]));
-  };
-  for (const name of passedOn) add(name, settings[name] as string | number | boolean | undefined);
-  add('model', settings.model && path.resolve(settings.model));
-  add('cacheDir', settings.cacheDir && path.resolve(settings.cacheDir));
-  add('core', core);
-  if (settings.logLevel === undefined) add('logLevel', 'warn');
-  return given;
 }
 
 /** Waits for a worker's announcement. */
@@ -132,18 +112,18 @@ function announcement(child: ChildProcess, index: number): Promise<Announcement>
   const collect = (data: Buffer) => (said = (said + data.toString()).slice(-10_000));
   child.stderr?.on('data', collect);
   return new Promise<Announcement>((resolve, reject) => {
-    const fail = (what: string) => {
+    const fail = (what: string, code: SpawnErrorCode = 'failed', cause?: unknown) => {
       clearTimeout(timer);
       const lines = said.trim().split('\n');
       const reason = lines.find((line) => line.startsWith('daisychain: '));
-      reject(
-        new SpawnError(
-          `could not start worker ${index}: ${reason?.slice('daisychain: '.length) ?? what}`,
-        ),
-      );
+      const why = reason?.slice('daisychain: '.length) ?? what;
+      reject(new SpawnError(code, `could not start worker ${index}: ${why}`, { cause }));
     };
-    const timer = setTimeout(() => fail(`it did not listen within ${startMs / 1000} s`), startMs);
-    child.once('error', ({ message }) => fail(message));
+    const timer = setTimeout(
+      () => fail(`it did not listen within ${startMs / 1000} s`, 'timeout'),
+      startMs,
+    );
+    child.once('error', (error) => fail(error.message, 'failed', error));
     child.once('close', (code, signal) => fail(`it ended with ${signal ?? `code ${code}`}`));
     // An ended worker breaks this pipe; that it ended is noticed elsewhere.
     child.stdin?.on('error', () => undefined);
@@ -152,7 +132,11 @@ function announcement(child: ChildProcess, index: number): Promise<Announcement>
         clearTimeout(timer);
         child.stderr?.off('data', collect);
         if (said) process.stderr.write(said);
-        resolve(JSON.parse(line) as Announcement);
+        try {
+          resolve(JSON.parse(line) as Announcement);
+        } catch (error) {
+          fail('it did not say where it listens', 'failed', error);
+        }
       });
   });
 }

@@ -1,23 +1,24 @@
 import type { Logger } from 'pino';
 import type { Engine } from '../engine/engine.js';
-import { openGgmlEngine } from '../engine/ggml/ggml-engine.js';
-import { openOnnxEngine } from '../engine/onnx/onnx-engine.js';
-import { architectureOf } from '../model/architectures/registry.js';
 import type { Hyperparameters } from '../model/architectures/hyperparameters.js';
+import { checkModel } from '../model/architectures/check-model.js';
 import type { TensorSource } from '../model/tensor-source.js';
+import { Turns } from '../stage/turns.js';
 import { usableCores } from './cores.js';
-import { cacheDirectory } from './directories.js';
+import { openEngine } from './engine.js';
 import { UsageError } from './errors.js';
-import { openModel } from './open-model.js';
+import { namesModel, noModel, openModel } from './model.js';
 import { bindToCore, chooseCores } from './pin.js';
-import type { Settings } from './settings.js';
+import type { Settings } from './settings/settings.js';
 import { spawnCount } from './spawn.js';
 
-/** What this process has of a cluster before anything is loaded. */
-export interface Local extends AsyncDisposable {
+/** What a coordinator's process has before workers are started and stages loaded: an engine and an open model. */
+export interface Prepared extends AsyncDisposable {
   /** The given ones, with the number of threads decided. */
   readonly settings: Settings;
   readonly engine: Engine;
+  /** In which all that computes in this process uses the engine's device. */
+  readonly turns: Turns;
   readonly source: TensorSource;
   readonly sizes: Hyperparameters;
   /** Cores for the workers that we start; empty leaves them free. */
@@ -29,46 +30,29 @@ export interface Local extends AsyncDisposable {
  * and the tokenizer uses whichever build of ggml the engine has loaded.
  * @throws UsageError, ModelError, EngineError
  */
-export async function openLocal(given: Settings, logger: Logger): Promise<Local> {
-  checkModelGiven(given);
+export async function prepare(given: Settings, logger: Logger): Promise<Prepared> {
+  if (!namesModel(given)) throw noModel();
   const processes = processCount(given);
   const settings = withThreads(given, processes);
   const [ownCore, ...workerCores] = settings.pin ? chooseCores(processes, logger) : [];
   if (ownCore !== undefined) bindToCore(ownCore, logger);
   const engine = openEngine(settings);
-  const source = (await openModel(settings)) as TensorSource;
+  const source = await openModel(settings);
   try {
-    const sizes = architectureOf(source).hyperparameters(source);
-    const close = () => source.close();
-    return { settings, engine, source, sizes, workerCores, [Symbol.asyncDispose]: close };
+    const { sizes } = checkModel(source);
+    return {
+      settings,
+      engine,
+      turns: new Turns(),
+      source,
+      sizes,
+      workerCores,
+      [Symbol.asyncDispose]: () => source.close(),
+    };
   } catch (error) {
     await source.close();
     throw error;
   }
-}
-
-/** The engine that the settings ask for. @throws UsageError, ModelError, EngineError */
-export function openEngine(
-  settings: Pick<
-    Settings,
-    'engine' | 'device' | 'provider' | 'requantize' | 'threads' | 'cacheDir'
-  >,
-): Engine {
-  const { device, provider, requantize, cacheDir } = settings;
-  const threads = settings.threads ?? usableCores();
-  if (settings.engine !== 'onnx') {
-    if (provider ?? requantize)
-      throw new UsageError(`--${provider ? 'provider' : 'requantize'} needs --engine onnx`);
-    return openGgmlEngine({ device: device ?? 'auto', threads });
-  }
-  if (device !== undefined && device !== 'auto')
-    throw new UsageError('--device is for --engine ggml: give --provider instead');
-  return openOnnxEngine({
-    provider: provider ?? 'cpu',
-    threads,
-    cacheDirectory: cacheDir ?? cacheDirectory(),
-    requantize: requantize ?? false,
-  });
 }
 
 /** Processes that we are and start. @throws UsageError when the split needs workers and there are none */
@@ -77,6 +61,7 @@ function processCount(settings: Settings): number {
   if (spawn) return spawnCount(settings) + 1;
   if (layers && layers.length > 1 && !workers)
     throw new UsageError(
+      'combination',
       `--layers ${layers.join(',')} is for ${layers.length} stages: add --spawn or --worker HOST:PORT`,
     );
   return 1;
@@ -86,9 +71,4 @@ function processCount(settings: Settings): number {
 function withThreads(settings: Settings, processes: number): Settings {
   const share = Math.max(1, Math.floor(usableCores() / processes));
   return { ...settings, threads: settings.threads ?? (settings.pin ? 1 : share) };
-}
-
-function checkModelGiven({ model, synthetic }: Settings): void {
-  if (model === undefined && synthetic === undefined)
-    throw new UsageError('no model: give --model FILE, or a --config file that names one');
 }

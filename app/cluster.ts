@@ -1,23 +1,26 @@
 import type { Logger } from 'pino';
-import { randomTokens } from '../bench/benchmark.js';
-import { calibrationText } from '../coord/calibration-text.js';
+import type { CoordinatorOptions } from '../coord/coordinator-options.js';
 import { Coordinator } from '../coord/coordinator.js';
+import { calibrationText } from '../coord/kv-calibration.js';
 import type { WorkerAddress } from '../coord/remote-worker.js';
-import { channelFrom } from './channel.js';
-import { clusterSecret, passingSecret, type SharedSecret } from './cluster-secret.js';
+import { randomTokens } from '../model/random-tokens.js';
 import { Closers } from './closers.js';
+import { clusterSecret, passingSecret, type SharedSecret } from './cluster-secret.js';
 import { cacheDirectory } from './directories.js';
-import { openSpeculation } from './drafts.js';
-import { loadTokenizer } from './load-tokenizer.js';
-import type { Local } from './open-local.js';
-import { LoadProgress } from './progress.js';
-import type { Settings } from './settings.js';
+import { loadTokenizer } from './model.js';
+import { version } from './package.js';
+import type { Prepared } from './prepare.js';
+import { channelFrom } from './settings/choices.js';
+import type { Settings } from './settings/settings.js';
 import { SpawnedWorkers, spawnCount } from './spawn.js';
-import { version } from './version.js';
+import { planSpeculation } from './speculation.js';
 
 const defaultContext = 8192;
 const defaultChunk = 512;
 const defaultCodec = 'fp8';
+
+/** Tokens of random text that a model without a tokenizer is calibrated with. */
+const calibrationTokens = 256;
 
 /** A model, loaded on all its stages. */
 export interface Cluster extends AsyncDisposable {
@@ -28,8 +31,8 @@ export interface Cluster extends AsyncDisposable {
   readonly codec: string;
 }
 
-/** What a command needs beyond its settings. */
-export interface ClusterNeeds {
+/** What whoever opens a cluster needs beyond its settings. */
+export interface ClusterNeeds extends Pick<CoordinatorOptions, 'onProgress' | 'onCalibration'> {
   /** Conversations at once; default 1. */
   readonly conversations?: number;
   /** See `DraftNeeds`. */
@@ -38,45 +41,45 @@ export interface ClusterNeeds {
 
 /**
  * Starts workers if the settings say so, and has all stages loaded. What was begun is undone when something fails.
- * @throws EngineError, TransportError, CoordinatorError, SpawnError
+ * @throws UsageError, ModelError, EngineError, TransportError, CoordinatorError, SpawnError
  */
 export async function openCluster(
-  local: Local,
+  prepared: Prepared,
   logger: Logger,
-  { conversations = 1, recording }: ClusterNeeds = {},
+  { conversations = 1, recording, ...listeners }: ClusterNeeds = {},
 ): Promise<Cluster> {
-  const { settings, engine, source, sizes } = local;
+  const { settings, engine, turns, source, sizes } = prepared;
   const closers = new Closers();
   try {
     const shared = sharedSecret(settings, logger);
-    const workers = await findWorkers(local, closers, shared?.text);
+    const workers = await findWorkers(prepared, closers, shared?.text);
     const context = settings.context ?? Math.min(sizes.contextLength, defaultContext);
     if (context > sizes.contextLength)
       logger.warn(`the model was trained for ${sizes.contextLength} tokens, not for ${context}`);
     const codec = settings.codec ?? [defaultCodec];
-    const cells = context * conversations;
-    const needs = { cells, ...(recording ? { recording } : {}) };
-    const speculation = await openSpeculation(local, needs, closers, logger);
-    using progress = new LoadProgress();
+    const needs = { context, conversations, ...(recording ? { recording } : {}) };
+    const speculation = await planSpeculation(prepared, needs, closers, logger);
     const coordinator = await Coordinator.open({
       source,
       engine,
+      turns,
       workers,
       ...(settings.layers ? { layers: settings.layers } : {}),
       context,
       conversations,
       kvType: settings.kvType ?? 'f16',
-      calibrationText: () => readable(local),
+      calibrationText: () => readable(prepared),
       codec: codec.length === 1 ? (codec[0] ?? defaultCodec) : codec,
       chunkTokens: settings.chunk ?? defaultChunk,
       channel: channelFrom(settings),
-      ...(speculation ? { speculation } : {}),
+      ...(speculation
+        ? { speculation: speculation.open, reservedBytes: speculation.memoryBytes }
+        : {}),
       cacheDirectory: settings.cacheDir ?? cacheDirectory(),
       softwareVersion: version,
       ...(shared ? { secret: shared.secret } : {}),
       logger,
-      onProgress: (event) => progress.update(event),
-      onCalibration: (tokens, total) => progress.calibrated(tokens, total),
+      ...listeners,
     });
     closers.add(() => coordinator.close());
     return {
@@ -92,8 +95,8 @@ export async function openCluster(
 }
 
 /** Something for the model to read. */
-function readable({ settings, source, sizes }: Local): Int32Array {
-  if (settings.synthetic) return randomTokens(256, sizes.vocabulary);
+function readable({ settings, source, sizes }: Prepared): Int32Array {
+  if (settings.synthetic) return randomTokens(calibrationTokens, sizes.vocabulary);
   using tokenizer = loadTokenizer(settings);
   return calibrationText(source, tokenizer);
 }
@@ -105,7 +108,7 @@ function sharedSecret(settings: Settings, logger: Logger): SharedSecret | undefi
 }
 
 async function findWorkers(
-  { settings, workerCores }: Local,
+  { settings, workerCores }: Prepared,
   closers: Closers,
   secretText: string | undefined,
 ): Promise<readonly WorkerAddress[]> {

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
-import type { Sampling } from '../engine/engine.js';
+import type { Sampling } from '../../step/sampling.js';
+import type { ChannelChoices } from '../../transport/protocol/open-channel.js';
 import type { Settings } from './settings.js';
 
 /** How tokens are chosen unless settings say otherwise: always the likeliest. */
@@ -17,5 +18,14 @@ export function samplingFrom(settings: Settings, defaults: typeof greedyDefaults
     minP: settings.minP ?? defaults.minP,
     repetitionPenalty: settings.repetitionPenalty ?? 1,
     seed: settings.seed ?? randomInt(0x1_0000_0000),
+  };
+}
+
+/** How tensors travel, as far as the settings say. */
+export function channelFrom({ transport, rdmaDevice, rdmaQueue }: Settings): ChannelChoices {
+  return {
+    ...(transport ? { transport } : {}),
+    ...(rdmaDevice === undefined ? {} : { rdmaDevice }),
+    ...(rdmaQueue ? { rdmaQueue } : {}),
   };
 }

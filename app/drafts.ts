@@ -1,0 +1,130 @@
+import path from 'node:path';
+import { DraftModel, draftChunk } from '../coord/draft-model.js';
+import type { SpeculationOptions } from '../coord/speculator.js';
+import { checkModel } from '../model/architectures/check-model.js';
+import { openGguf } from '../model/gguf/reader.js';
+import { checkSameVocabulary } from '../model/vocabulary.js';
+import { CombinedDraft } from '../speculative/combined-draft.js';
+import { NgramDraft } from '../speculative/ngram-draft.js';
+import { OracleDraft } from '../speculative/oracle-draft.js';
+import type { Closers } from './closers.js';
+import { UsageError } from './errors.js';
+import type { Prepared } from './prepare.js';
+import type { Settings } from './settings/settings.js';
+
+/** What guesses tokens ahead. */
+export type DraftChoice =
+  | { readonly kind: 'ngram' }
+  | { readonly kind: 'model'; readonly file: string; readonly withNgram: boolean }
+  | { readonly kind: 'oracle'; readonly acceptance: number };
+
+/** What drafts have to know of the cluster that they are for. */
+export interface DraftNeeds {
+  /** KV cells of one conversation. */
+  readonly context: number;
+  readonly conversations: number;
+  /** The text that the target will write, for the simulation of `bench`. */
+  readonly recording?: readonly number[];
+}
+
+type Drafts = Pick<SpeculationOptions, 'drafts' | 'draftMs'>;
+
+/** Drafts that are not loaded yet: the plan makes room for them first. */
+export interface PlannedDrafts {
+  /** Memory that they will take on the coordinator's device, in bytes. */
+  readonly memoryBytes: number;
+  /** @throws ModelError, EngineError */
+  load(): Promise<Drafts>;
+}
+
+/** What guesses, and whether it is a simulation, for reports. */
+export function describeDraft({ draft = 'ngram' }: Pick<Settings, 'draft'>) {
+  return { name: path.basename(draft), simulation: draft.startsWith('oracle:') };
+}
+
+/** The drafts that the settings ask for; undefined for none. @throws UsageError */
+export function draftChoice({ draft, speculate }: Settings): DraftChoice | undefined {
+  if (speculate === 'off' || (draft === undefined && speculate === undefined)) return undefined;
+  if (draft === undefined || draft === 'ngram') return { kind: 'ngram' };
+  const [, share] = /^oracle:(.+)$/.exec(draft) ?? [];
+  if (share !== undefined) return { kind: 'oracle', acceptance: checkShare(share) };
+  const withNgram = draft.startsWith('ngram+');
+  return { kind: 'model', file: withNgram ? draft.slice('ngram+'.length) : draft, withNgram };
+}
+
+function checkShare(text: string): number {
+  const share = Number(text);
+  if (share >= 0 && share <= 1) return share;
+  throw new UsageError(
+    'setting',
+    `--draft: expected oracle: and a number from 0 to 1, not "oracle:${text}"`,
+  );
+}
+
+/**
+ * Reads what the drafts will take, and loads nothing yet.
+ * @param closers get what the drafts hold
+ * @throws UsageError, ModelError, EngineError
+ */
+export async function planDrafts(
+  choice: DraftChoice,
+  prepared: Prepared,
+  needs: DraftNeeds,
+  closers: Closers,
+): Promise<PlannedDrafts> {
+  switch (choice.kind) {
+    case 'ngram':
+      return weightless({ drafts: () => new NgramDraft(), draftMs: 0 });
+    case 'oracle': {
+      const { recording } = needs;
+      if (!recording)
+        throw new UsageError('combination', '--draft oracle is a simulation: use it with bench');
+      return weightless({
+        drafts: () => new OracleDraft(recording, choice.acceptance),
+        draftMs: 0,
+      });
+    }
+    case 'model':
+      return planDraftModel(choice.file, choice.withNgram, prepared, needs, closers);
+  }
+}
+
+function weightless(drafts: Drafts): PlannedDrafts {
+  return { memoryBytes: 0, load: () => Promise.resolve(drafts) };
+}
+
+async function planDraftModel(
+  file: string,
+  withNgram: boolean,
+  { engine, turns, source: target }: Prepared,
+  { context, conversations }: DraftNeeds,
+  closers: Closers,
+): Promise<PlannedDrafts> {
+  const source = await openGguf(file);
+  closers.add(() => source.close());
+  checkSameVocabulary(target, source);
+  const { layers } = checkModel(source).sizes;
+  const options = {
+    source,
+    shard: { firstLayer: 0, endLayer: layers, embedding: true, head: true },
+    cells: context * conversations,
+    conversations,
+    kvType: 'f16',
+    maxStepRows: draftChunk,
+  } as const;
+  const { weights, kv, compute } = engine.estimate(options);
+  return {
+    memoryBytes: weights + kv + compute,
+    load: async () => {
+      const model = await DraftModel.open(await engine.load(options), path.basename(file), turns);
+      closers.add(() => model.close());
+      return {
+        drafts: (sequence) => {
+          const drafts = model.source(sequence);
+          return withNgram ? new CombinedDraft(drafts) : drafts;
+        },
+        draftMs: model.tokenMs,
+      };
+    },
+  };
+}

@@ -1,0 +1,148 @@
+import type { DraftStats } from '../coord/speculator.js';
+import type { StageStats } from '../coord/stage-stats.js';
+
+/** What a stage did in a decode step, on average; times in milliseconds. */
+export interface BenchmarkStage {
+  readonly name: string;
+  readonly layers: number;
+  readonly steps: number;
+  readonly computeMs: number;
+  readonly encodeMs: number;
+  readonly decodeMs: number;
+  readonly sendMs: number;
+  readonly waitMs: number;
+  /** Bytes per step on the link to the next stage. */
+  readonly bytesSent: number;
+  readonly residentBytes: number;
+  /** Of the link to the next stage: from sending a step to its receipt. */
+  readonly latency: StageStats['latency'];
+  readonly idleShare: number;
+}
+
+export interface DecodeResult {
+  /** Per conversation. */
+  readonly tokens: number;
+  readonly tokPerSec: number;
+  /** Milliseconds per token of one conversation. */
+  readonly tpotMs: number;
+}
+
+/** What drafts were good for. */
+export interface SpeculationResult extends DraftStats {
+  /** Drafted tokens that were right, per step. */
+  readonly acceptedPerStep: number;
+  /** The same texts without drafts, measured in turns. */
+  readonly off: DecodeResult;
+  /** Tokens per second against `off`. */
+  readonly speedup: number;
+}
+
+export interface BenchmarkResult {
+  readonly prefill: { readonly tokens: number; readonly tokPerSec: number };
+  readonly decode: DecodeResult;
+  /** Milliseconds from the prompt to the first token. */
+  readonly ttftMs: number;
+  readonly stages: readonly BenchmarkStage[];
+  readonly speculation?: SpeculationResult;
+}
+
+/** One measurement of all conversations together. */
+export interface Measurement {
+  readonly ttftMs: number;
+  /** Tokens after the first, of all conversations. */
+  readonly tokens: number;
+  readonly decodeMs: number;
+  readonly stages: readonly StageStats[];
+  readonly speculation: DraftStats | undefined;
+}
+
+/** The medians of some measurements. @param speculative those with drafts; empty where there are none */
+export function summarize(
+  plain: readonly Measurement[],
+  speculative: readonly Measurement[],
+  promptTokens: number,
+  conversations: number,
+): BenchmarkResult {
+  const ttftMs = median([...plain, ...speculative].map((measurement) => measurement.ttftMs));
+  const off = typical(plain);
+  const best = speculative.length > 0 ? typical(speculative) : off;
+  // How well drafts do differs from time to time, so all times count alike.
+  const decode = decodeResult(speculative.length > 0 ? speculative : [off], conversations);
+  return {
+    prefill: { tokens: promptTokens, tokPerSec: (promptTokens * 1000) / ttftMs },
+    decode,
+    ttftMs,
+    stages: best.stages.map(perStep),
+    ...(best.speculation
+      ? { speculation: speculationResult(speculative, decode, decodeResult(plain, conversations)) }
+      : {}),
+  };
+}
+
+function speculationResult(
+  measurements: readonly Measurement[],
+  decode: DecodeResult,
+  off: DecodeResult,
+): SpeculationResult {
+  const last = measurements.at(-1)?.speculation as DraftStats;
+  const sum = (part: (stats: DraftStats) => number) =>
+    measurements.reduce(
+      (total, { speculation }) => total + (speculation ? part(speculation) : 0),
+      0,
+    );
+  const drafted = sum((stats) => stats.drafted);
+  const accepted = sum((stats) => stats.accepted);
+  const steps = sum((stats) => stats.steps);
+  return {
+    mode: last.mode,
+    drafted,
+    accepted,
+    acceptanceRate: accepted / Math.max(1, drafted),
+    steps,
+    acceptedPerStep: accepted / Math.max(1, steps),
+    cancelledSteps: sum((stats) => stats.cancelledSteps),
+    promisedSpeedup: last.promisedSpeedup,
+    off,
+    speedup: decode.tokPerSec / off.tokPerSec,
+  };
+}
+
+/** The one whose time is the median, so that all its figures add up. */
+function typical(measurements: readonly Measurement[]): Measurement {
+  const middle = median(measurements.map(({ decodeMs }) => decodeMs));
+  return measurements.find(({ decodeMs }) => decodeMs === middle) as Measurement;
+}
+
+/** Of all measurements together. */
+function decodeResult(measurements: readonly Measurement[], conversations: number): DecodeResult {
+  const tokens = measurements.reduce((sum, measurement) => sum + measurement.tokens, 0);
+  const decodeMs = measurements.reduce((sum, measurement) => sum + measurement.decodeMs, 0);
+  return {
+    tokens: tokens / conversations / measurements.length,
+    tokPerSec: (tokens * 1000) / decodeMs,
+    tpotMs: (decodeMs * conversations) / tokens,
+  };
+}
+
+function perStep(stats: StageStats): BenchmarkStage {
+  const steps = Math.max(1, stats.steps);
+  return {
+    name: stats.name,
+    layers: stats.layers,
+    steps: stats.steps,
+    computeMs: stats.computeMs / steps,
+    encodeMs: stats.encodeMs / steps,
+    decodeMs: stats.decodeMs / steps,
+    sendMs: stats.sendMs / steps,
+    waitMs: stats.waitMs / steps,
+    bytesSent: stats.bytesSent / steps,
+    residentBytes: stats.residentBytes,
+    latency: stats.latency,
+    idleShare: stats.idleShare,
+  };
+}
+
+/** The middle value; of an even number of values the higher of the two. */
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+}
