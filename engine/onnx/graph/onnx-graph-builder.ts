@@ -151,7 +151,8 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
     let sums = this.#blockSums.get(x);
     if (sums === undefined) {
       const split = graph.node('Reshape', [x, graph.list([0, 0, blocks, blockSize])]);
-      sums = graph.node('ReduceSum', [split, graph.list([-1])], { keepdims: 0 });
+      // Counted from the end, the axis is mistaken where there are no rows.
+      sums = graph.node('ReduceSum', [split, graph.list([3])], { keepdims: 0 });
       this.#blockSums.set(x, sums);
     }
     return sums;

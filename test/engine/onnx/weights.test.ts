@@ -2,6 +2,7 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { textStep } from '../../../bench/text-step.js';
 import { openOnnxEngine } from '../../../engine/onnx/onnx-engine.js';
 import { decoderOf } from '../../../engine/onnx/weights/decode.js';
 import { exactTypes, formatOf } from '../../../engine/onnx/weights/layout.js';
@@ -79,6 +80,25 @@ describe.each(exactTypes)('%s', (name) => {
     const theirs = await wholeModelLogits(openTestEngine('ggml'), source, text);
     expect(relativeError(ours, theirs)).toBeLessThan(formatOf(name).bits < 32 ? 0.04 : 0.01);
   });
+});
+
+test.each(exactTypes)('%s: a step of which nothing is wanted leaves its keys', async (name) => {
+  const stage = await openTestEngine('onnx').load({
+    source: sourceOfType(tensorTypeNamed(name)),
+    shard: { firstLayer: 0, endLayer: 3, embedding: true, head: true },
+    cells: 64,
+    kvType: 'f16',
+    maxStepRows: 16,
+  });
+  const none = new Float32Array(0);
+  const text = Array.from({ length: 12 }, (_, i) => (i * 37 + 11) % 300);
+  const cells = { start: 0, length: 64 };
+  const whole = await stage.logits(textStep(text, { cells, choices: 'last' }), none);
+  const silent = textStep(text, { count: 11, cells, choices: 'none' });
+  expect(await stage.forward(silent, none, none)).toMatchObject([{ choices: new Int32Array(0) }]);
+  const rest = await stage.logits(textStep(text, { first: 11, cells }), none);
+  expect(relativeError(rest, whole)).toBeLessThan(1e-4);
+  stage.dispose();
 });
 
 /** A tiny model whose matrices are random blocks of a type. */
