@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import pino from 'pino';
+import { silent } from './silent.js';
 import { passingSecret, type SharedSecret } from '../../app/cluster-secret.js';
 import { SpawnedWorkers } from '../../app/spawn.js';
 import { Coordinator } from '../../coord/coordinator.js';
@@ -17,7 +17,7 @@ import { testCalibrationText } from './calibration.js';
 import { openTestEngine } from './engines.js';
 import { repositoryPath } from './golden.js';
 
-export const silent = pino({ level: 'silent' });
+export { silent };
 
 /** A coordinator in this process, and its workers in processes of their own. */
 export interface TestCluster extends AsyncDisposable {
