@@ -9,10 +9,12 @@ import { StageLifetime } from '../stage-lifetime.js';
 import type { ShardParts } from './graph/shard-graph.js';
 import { storageFor, type KvStorage } from './kv/kv-type.js';
 import { leastProductRows } from './product-rows.js';
+import { queryTile } from './query-tile.js';
 import type { SessionOptions } from './runtime/session.js';
 import { ShardGraphs } from './shard-graphs.js';
 import { AbortableRuns } from './steps/abortable-runs.js';
 import { causalStart } from './steps/causal-range.js';
+import { cutAroundBlocks, cutLoneRows, type CutRows } from './steps/parts.js';
 import { RopeTable } from './steps/rope-table.js';
 import { runsOf, type Run } from './steps/runs.js';
 import { StepBuffers } from './steps/step-buffers.js';
@@ -60,8 +62,9 @@ export class OnnxStage implements Stage {
     const leastRows = isCpu ? await leastProductRows(context, formats) : 1;
     const rope = new RopeTable(sizes, weights.optionalVector(ropeFactorsTensor));
     const buffers = new StepBuffers(sizes, shard, rope, maxStepRows, leastRows);
+    const cut = isCpu ? await cutFor(context, storage, sizes.headSize) : undefined;
     const graphs = await ShardGraphs.open(
-      { options: context, parts, buffers, storage, cells, conversations, leastRows },
+      { options: context, parts, buffers, storage, cells, conversations, leastRows, cut },
       signal,
     );
     const limits = stepLimits(options, sizes.vocabulary);
@@ -140,6 +143,7 @@ export class OnnxStage implements Stage {
       for (const run of runsOf(
         step,
         (segment) => this.#startOf(segment),
+        (segment, start) => this.graphs.partsOf(segment, start),
         this.graphs.mostSegments,
       )) {
         this.#enter(run, step, hidden);
@@ -191,4 +195,14 @@ export class OnnxStage implements Stage {
     if (start === undefined) return undefined;
     return this.graphs.kv.holds(start, segment.cells.at(-1) as number) ? start : undefined;
   }
+}
+
+/** Where segments are cut, so that rows get the same bits however many are computed at once. @throws EngineError */
+async function cutFor(
+  context: OnnxContext,
+  storage: KvStorage,
+  headSize: number,
+): Promise<CutRows> {
+  if (storage === 'int8') return cutAroundBlocks;
+  return cutLoneRows(await queryTile(context, headSize));
 }

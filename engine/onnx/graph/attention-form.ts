@@ -5,6 +5,8 @@ export interface AttentionForm {
   readonly storage: KvStorage;
   /** Segments that there are places for. */
   readonly places: number;
+  /** Whether the places are for the parts of one segment (`steps/parts.ts`). */
+  readonly isInParts: boolean;
   /** Whether a mask says what rows see; otherwise all cells up to their own. */
   readonly isMasked: boolean;
   /**
@@ -20,6 +22,11 @@ export interface AttentionForm {
 /** Whether a token that is alone attends in a way of its own. */
 export function hasWayForLoneTokens(form: AttentionForm): boolean {
   return !form.isMasked && (form.spreadsLoneTokens || form.doublesLoneRow);
+}
+
+/** Whether a place is for rows in blocks. */
+export function isForBlocks({ isInParts, storage }: AttentionForm, place: number): boolean {
+  return isInParts && storage === 'int8' && place === 1;
 }
 
 /** Whether scales change where a step calibrates them: such a step has one segment. */

@@ -1,6 +1,5 @@
 import type { Graph } from './graph.js';
 import { segmentInput } from './input-names.js';
-import { cacheKinds, cellNames, scaleNames } from './kv-names.js';
 import { microsoft } from './model-proto.js';
 
 /** Names of queries, keys and values: f32 [1, n, heads · headSize] each. */
@@ -17,10 +16,10 @@ export interface AttentionOptions {
   readonly kvHeads: number;
   /** Of the segment whose rows they are. */
   readonly place: number;
-  /** The layer whose cells are seen and written; without one, rows see each other and those before them alone. */
-  readonly layer?: number;
-  /** Whether cells are int8, with scales. */
-  readonly isInt8?: boolean;
+  /** Past keys and values, which the rows' are added to; without them, rows see each other and those before them alone. */
+  readonly cells?: readonly string[];
+  /** Of cells that are int8. */
+  readonly scales?: readonly string[];
   /** f32 [1, 1, n, cells] that is added to scores. */
   readonly mask?: string;
   /** Whether rows see later ones, where no mask hides them. */
@@ -37,19 +36,15 @@ export const hides = -3e38;
 export function addAttentionNode(
   graph: Graph,
   { queries, keys, values }: Rows,
-  { heads, kvHeads, place, layer, isInt8, mask, seesAhead }: AttentionOptions,
+  { heads, kvHeads, place, cells = ['', ''], scales = [], mask, seesAhead }: AttentionOptions,
   outputs: readonly string[] = [graph.newName(), graph.newName(), graph.newName()],
 ): readonly string[] {
-  const { lastCell, cells } = segmentInput(place);
-  const past =
-    layer === undefined ? ['', ''] : cacheKinds.map((kind) => cellNames(layer, kind, place).past);
-  const scales =
-    layer === undefined || !isInt8 ? [] : cacheKinds.map((kind) => scaleNames(layer, kind).past);
+  const { lastCell, cells: count } = segmentInput(place);
   // Rotation is done already, so there are no tables and positions; nor are there sinks behind the mask.
-  const lengths = [lastCell, cells, '', '', ''];
+  const lengths = [lastCell, count, '', '', ''];
   graph.nodeWithOutputs(
     'GroupQueryAttention',
-    [queries, keys, values, ...past, ...lengths, mask ?? '', '', ...scales],
+    [queries, keys, values, ...cells, ...lengths, mask ?? '', '', ...scales],
     outputs,
     {
       num_heads: heads,

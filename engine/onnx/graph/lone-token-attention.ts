@@ -3,7 +3,6 @@ import { elementType } from '../runtime/api.js';
 import { addAttentionNode, hides, type Rows } from './attention-node.js';
 import type { Graph } from './graph.js';
 import { segmentInput } from './input-names.js';
-import { cellNames, type CacheKind } from './kv-names.js';
 
 /** Name of a mask, f32 [1, 1, rows, cells]: hides the cells that a token takes along when it is alone. */
 const hidesNext = (place: number) => `hides next cells of segment ${place}`;
@@ -29,24 +28,24 @@ export function addLoneTokenInputs(graph: Graph, sizes: Hyperparameters, place: 
  * Adds the attention of one token as that of several rows, which is less work as well: keys and values are rearranged
  * for every head, so a head of queries per head of keys is enough. Keys and values must have as many rows: the cells
  * behind the token's own are written as they are, and hidden.
+ * @param cells past keys and values
  * @param outputs what was attended to, and present keys and values
  */
 export function addLoneTokenAttention(
   graph: Graph,
   { heads, kvHeads, headSize }: Hyperparameters,
-  layer: number,
   place: number,
+  cells: readonly string[],
   { queries, keys, values }: Rows,
   outputs: readonly string[],
 ): void {
   const group = heads / kvHeads;
   const reshape = (x: string, ...shape: number[]) => graph.node('Reshape', [x, graph.list(shape)]);
   const swap = (x: string) => graph.node('Transpose', [x], { perm: [0, 2, 1, 3] });
-  const withNext = (x: string, kind: CacheKind) => {
-    const { past } = cellNames(layer, kind, place);
-    const cells = graph.node('Gather', [past, segmentInput(place).nextCells], { axis: 2 });
+  const withNext = (x: string, past = '') => {
+    const next = graph.node('Gather', [past, segmentInput(place).nextCells], { axis: 2 });
     // A single cell's heads follow each other as they are.
-    const rows = group > 2 ? swap(cells) : cells;
+    const rows = group > 2 ? swap(next) : next;
     return graph.node('Concat', [x, reshape(rows, 1, -1, kvHeads * headSize)], { axis: 1 });
   };
   const split =
@@ -57,8 +56,8 @@ export function addLoneTokenAttention(
   const spread = graph.newName();
   addAttentionNode(
     graph,
-    { queries: split, keys: withNext(keys, 'keys'), values: withNext(values, 'values') },
-    { heads: kvHeads, kvHeads, place, layer, mask: hidesNext(place) },
+    { queries: split, keys: withNext(keys, cells[0]), values: withNext(values, cells[1]) },
+    { heads: kvHeads, kvHeads, place, cells, mask: hidesNext(place) },
     [spread, ...present],
   );
   if (group === 1)

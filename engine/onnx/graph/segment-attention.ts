@@ -1,7 +1,13 @@
 import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
 import { elementType } from '../runtime/api.js';
-import { findsScales, hasWayForLoneTokens, type AttentionForm } from './attention-form.js';
+import {
+  findsScales,
+  hasWayForLoneTokens,
+  isForBlocks,
+  type AttentionForm,
+} from './attention-form.js';
 import { addAttentionNode, type Rows } from './attention-node.js';
+import { addBlockAttention } from './block-attention.js';
 import type { Graph } from './graph.js';
 import { segmentInput, stepInput } from './input-names.js';
 import { cacheKinds, cellNames, scaleNames, type PastAndPresent } from './kv-names.js';
@@ -28,7 +34,12 @@ export class SegmentAttention {
     private readonly place: number,
     private readonly rows: Rows,
   ) {
-    this.#cells = cacheKinds.map((kind) => cellNames(layer, kind, place));
+    this.#cells = cacheKinds.map((kind) => {
+      const { past, present } = cellNames(layer, kind, place);
+      // A part of a segment finds the cells as the part before it leaves them.
+      const isLater = form.isInParts && place > 0;
+      return { past: isLater ? cellNames(layer, kind, place - 1).present : past, present };
+    });
     this.#scales = form.storage === 'int8' ? cacheKinds.map((kind) => scaleNames(layer, kind)) : [];
   }
 
@@ -47,8 +58,9 @@ export class SegmentAttention {
 
   /** The first whose condition is met. */
   #ways(): Way[] {
-    const { form } = this;
-    const { isAlone, isEmpty } = segmentInput(this.place);
+    const { form, place } = this;
+    if (isForBlocks(form, place)) return [{ add: (...to) => this.#attendInBlocks(...to) }];
+    const { isAlone, isEmpty } = segmentInput(place);
     const ways: Way[] = [];
     if (findsScales(form))
       ways.push({ when: stepInput.calibrates, add: (...to) => this.#calibrate(...to) });
@@ -62,7 +74,8 @@ export class SegmentAttention {
     const { kvHeads, headSize } = this.sizes;
     const type = this.form.storage === 'int8' ? elementType.i8 : elementType.f32;
     const shape = [1, kvHeads, `capacity of segment ${this.place}`, headSize];
-    return this.#cells.map(({ past, present }) => {
+    return cacheKinds.map((kind) => {
+      const { past, present } = cellNames(this.layer, kind, this.place);
       graph.input(past, type, shape);
       graph.output(present, type, shape);
       return { name: present, type, shape };
@@ -82,13 +95,13 @@ export class SegmentAttention {
   }
 
   #attend(graph: Graph, rows: Rows, [attended = '', ...present]: readonly string[]): void {
-    const { sizes, form, place, layer } = this;
+    const { sizes, form, place } = this;
     const options = {
       heads: sizes.heads,
       kvHeads: sizes.kvHeads,
       place,
-      layer,
-      isInt8: form.storage === 'int8',
+      cells: pastOf(this.#cells),
+      scales: pastOf(this.#scales),
       ...(form.isMasked ? { mask: stepInput.mask, seesAhead: true } : {}),
     };
     addAttentionNode(graph, rows, options, [attended, ...present.slice(0, 2)]);
@@ -96,14 +109,20 @@ export class SegmentAttention {
   }
 
   #attendAlone(graph: Graph, [attended = '', ...present]: readonly string[]): void {
-    const { sizes, layer, place, form } = this;
+    const { sizes, place, form } = this;
     const isDouble = form.doublesLoneRow;
     const row = isDouble ? firstOf(graph, this.rows) : this.rows;
     const single = isDouble ? graph.newName() : attended;
     if (form.spreadsLoneTokens)
-      addLoneTokenAttention(graph, sizes, layer, place, row, [single, ...present]);
+      addLoneTokenAttention(graph, sizes, place, pastOf(this.#cells), row, [single, ...present]);
     else this.#attend(graph, row, [single, ...present]);
     if (isDouble) graph.nodeWithOutputs('Concat', [single, single], [attended], { axis: 1 });
+  }
+
+  #attendInBlocks(graph: Graph, outputs: readonly string[]): void {
+    const { sizes, place, rows } = this;
+    const [cells, scales] = [pastOf(this.#cells), pastOf(this.#scales)];
+    addBlockAttention(graph, sizes, place, { cells, scales }, rows, outputs);
   }
 
   /** Attends to the segment's own rows alone, as they are, leaves the cells, and finds scales. */
@@ -144,6 +163,10 @@ function addFirstWay(
 /** Leaves memory as it was; it is the same that is bound to both. */
 function keep(graph: Graph, tensors: readonly PastAndPresent[], present: readonly string[]): void {
   present.forEach((name, i) => graph.nodeWithOutputs('Identity', [tensors[i]?.past ?? ''], [name]));
+}
+
+function pastOf(tensors: readonly PastAndPresent[]): string[] {
+  return tensors.map(({ past }) => past);
 }
 
 function firstOf(graph: Graph, { queries, keys, values }: Rows): Rows {

@@ -6,8 +6,9 @@ import { outputNormTensor } from '../../../model/shard-tensors.js';
 import { elementType } from '../runtime/api.js';
 import type { ShardWeights } from '../weights/shard-weights.js';
 import { Graph } from './graph.js';
-import { hasWayForLoneTokens, type AttentionForm } from './attention-form.js';
+import { hasWayForLoneTokens, isForBlocks, type AttentionForm } from './attention-form.js';
 import { segmentInput, stepInput } from './input-names.js';
+import { addBlockCells } from './block-attention.js';
 import { addLoneTokenInputs } from './lone-token-attention.js';
 import { OnnxGraphBuilder, type Value } from './onnx-graph-builder.js';
 
@@ -76,7 +77,10 @@ function addInputs(graph: Graph, sizes: Hyperparameters, form: AttentionForm): v
   if (form.isMasked) graph.input(stepInput.mask, f32, [1, 1, 'n', 'cells']);
   if (form.places > 1) graph.input(stepInput.segmentRows, i64, [form.places]);
   else if (form.storage === 'int8') graph.input(stepInput.calibrates, bool, [1]);
-  for (let place = 0; place < form.places; place++) addSegmentInputs(graph, sizes, form, place);
+  for (let place = 0; place < form.places; place++) {
+    addSegmentInputs(graph, sizes, form, place);
+    if (isForBlocks(form, place)) addBlockCells(graph, sizes, place);
+  }
 }
 
 function addSegmentInputs(

@@ -210,6 +210,9 @@ function bind() {
       );
       check(status, 'compute a step', 'compute');
     },
+    /** The same on this thread. @throws EngineError 'compute' */
+    runNow: (session: Pointer, options: Pointer, binding: Pointer) =>
+      check(call.run(session, options, binding), 'compute a step', 'compute'),
 
     /** A tensor over memory of the caller's, who keeps it where it is while the value lives. @param address of it */
     newValue(address: Pointer, bytes: number, shape: readonly number[], type: number): Pointer {

@@ -91,6 +91,11 @@ export class Session implements AsyncDisposable {
     }
   }
 
+  /** Runs it on this thread, for what is too short to be worth another. @throws EngineError 'compute' when it fails */
+  runNow(binding: Pointer): void {
+    this.runtime.runNow(this.pointer, this.runOptions, binding);
+  }
+
   /** Gives up the run under way, if there is one. */
   abort(): void {
     if (!this.#isRunning) return;

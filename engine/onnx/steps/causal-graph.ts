@@ -5,7 +5,7 @@ import type { KvMemory } from '../kv/kv-memory.js';
 import type { Session } from '../runtime/session.js';
 import type { AbortableRuns } from './abortable-runs.js';
 import { BindingCache } from './binding-cache.js';
-import { PlaceInputs } from './place-inputs.js';
+import { PlaceInputs, type PlacedSegment } from './place-inputs.js';
 import type { Run } from './runs.js';
 import type { StepBuffers } from './step-buffers.js';
 
@@ -31,20 +31,17 @@ export class CausalGraph implements Disposable {
    * @throws EngineError 'compute' when it fails or is given up
    */
   async compute(run: Run, demand: HeadDemand, runs: AbortableRuns): Promise<void> {
-    const starts = run.starts ?? [];
-    const placed = run.segments.map(({ cells }, i) => ({
-      rows: cells.length,
-      seen: (cells.at(-1) as number) + 1 - (starts[i] as number),
-    }));
+    const { places, isInParts } = this.form;
+    const placed = placedSegments(run);
     this.buffers.set(run.segments, demand);
     this.#places.set(placed, run.calibratesKv);
+    const starts = run.starts ?? [];
     const rows = run.endRow - run.firstRow;
     const key = `${starts.join()} ${this.buffers.bindingKey(rows, demand)}`;
     const binding = this.#bindings.get(key, (created) => {
-      const { places } = this.form;
       this.kv.bind(
         created,
-        Array.from({ length: places }, (_, place) => starts[place]),
+        Array.from({ length: places }, (_, place) => starts[isInParts ? 0 : place]),
       );
       this.#places.bind(created);
       this.buffers.bind(created, rows, demand);
@@ -55,4 +52,12 @@ export class CausalGraph implements Disposable {
   [Symbol.dispose](): void {
     this.#bindings[Symbol.dispose]();
   }
+}
+
+/** The segments of a run; where there is one in parts, each as if it were a segment. */
+function placedSegments({ segments, starts = [], parts }: Run): PlacedSegment[] {
+  return segments.flatMap(({ cells }, i) => {
+    let seen = (cells[0] as number) - (starts[i] as number);
+    return (parts ?? [cells.length]).map((rows) => ({ rows, seen: (seen += rows) }));
+  });
 }

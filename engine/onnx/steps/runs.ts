@@ -8,17 +8,21 @@ export interface Run {
   readonly endRow: number;
   /** The first cell that each segment sees, where attention needs no mask. */
   readonly starts: readonly number[] | undefined;
+  /** Rows of the parts that its only segment is cut into, where it is. */
+  readonly parts: readonly number[] | undefined;
   readonly calibratesKv: boolean;
 }
 
 /**
  * Cuts a step into runs, in the order of its segments.
  * @param startOf the first cell that a segment sees; undefined when it needs a mask, and so a run of its own
+ * @param partsOf the parts of a segment that needs no mask, which then has a run of its own; undefined when it is not cut
  * @param most segments in one run
  */
 export function runsOf(
   { segments, calibratesKv = false }: Pick<Step, 'segments' | 'calibratesKv'>,
   startOf: (segment: Segment) => number | undefined,
+  partsOf: (segment: Segment, start: number) => readonly number[] | undefined,
   most: number,
 ): Run[] {
   const runs: Run[] = [];
@@ -26,8 +30,11 @@ export function runsOf(
   for (const segment of segments) {
     const endRow = firstRow + segment.tokens.length;
     const start = startOf(segment);
+    const isWhole = start === undefined || calibratesKv;
+    const parts = isWhole ? undefined : partsOf(segment, start);
     const last = runs.at(-1);
-    if (start !== undefined && last?.starts && last.segments.length < most)
+    const isJoinable = last?.starts && !last.parts && last.segments.length < most;
+    if (start !== undefined && !parts && isJoinable)
       runs[runs.length - 1] = {
         ...last,
         segments: [...last.segments, segment],
@@ -36,7 +43,7 @@ export function runsOf(
       };
     else {
       const starts = start === undefined ? undefined : [start];
-      runs.push({ segments: [segment], firstRow, endRow, starts, calibratesKv });
+      runs.push({ segments: [segment], firstRow, endRow, starts, parts, calibratesKv });
     }
     firstRow = endRow;
   }

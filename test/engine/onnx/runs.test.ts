@@ -17,11 +17,12 @@ function stepOf(...counts: number[]) {
   return { segments };
 }
 
-/** Runs of a step in which segments of `masked` rows need a mask. */
-function runs(counts: number[], most: number, masked = 0) {
+/** Runs of a step in which segments of `masked` rows need a mask, and those of `inParts` are cut. */
+function runs(counts: number[], most: number, masked = 0, inParts = 0) {
   return runsOf(
     stepOf(...counts),
     ({ tokens }) => (tokens.length === masked ? undefined : 7),
+    ({ tokens }) => (tokens.length === inParts ? [1, 2] : undefined),
     most,
   ).map(({ segments, firstRow, endRow, starts }) => ({
     rows: segments.map(({ tokens }) => tokens.length),
@@ -47,6 +48,16 @@ test('a segment that needs a mask is computed by itself', () => {
     { rows: [4], range: [0, 4], starts: [7] },
     { rows: [3], range: [4, 7], starts: undefined },
     { rows: [7, 2, 1], range: [7, 17], starts: [7, 7, 7] },
+  ]);
+});
+
+test('a segment that is cut into parts is computed by itself', () => {
+  expect(runs([4, 3, 7, 2, 1], 8, 2, 3)).toEqual([
+    { rows: [4], range: [0, 4], starts: [7] },
+    { rows: [3], range: [4, 7], starts: [7] },
+    { rows: [7], range: [7, 14], starts: [7] },
+    { rows: [2], range: [14, 16], starts: undefined },
+    { rows: [1], range: [16, 17], starts: [7] },
   ]);
 });
 
