@@ -1,8 +1,16 @@
-/** How token ids are chosen from logits. Greedy when `temperature` is 0. */
+/**
+ * How token ids are chosen from logits. Greedy when `temperature` is 0. The filters see logits before temperature, each
+ * what the one before it left, in llama.cpp's order: repetition penalty, top-k, typical-p, top-p, min-p.
+ */
 export interface Sampling {
   readonly temperature: number;
   /** Keep the k likeliest; 0 keeps all. */
   readonly topK: number;
+  /**
+   * Keep those whose surprise is closest to the expected one, until their probabilities add up to more than p; 1 keeps
+   * all (arXiv 2202.00666).
+   */
+  readonly typicalP: number;
   /** Keep the likeliest whose probabilities add up to p; 1 keeps all. */
   readonly topP: number;
   /** Keep those at least this share as likely as the likeliest; 0 keeps all. */
@@ -16,6 +24,7 @@ export interface Sampling {
 export const greedy: Sampling = {
   temperature: 0,
   topK: 0,
+  typicalP: 1,
   topP: 1,
   minP: 0,
   repetitionPenalty: 1,

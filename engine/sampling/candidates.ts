@@ -1,141 +1,116 @@
 import type { Sampling } from '../../step/sampling.js';
+import { fewestReaching } from './fewest.js';
+import type { LogitBlocks } from './logit-blocks.js';
 
-/** Tokens further below the likeliest than this (after temperature) have a probability below 1e-13: never candidates. */
-const negligible = 30;
-
-/** Tokens that may be chosen, in no particular order, with their logits after temperature. */
-export interface Candidates {
-  readonly tokens: Int32Array;
-  readonly logits: Float64Array;
-}
+type Filters = Pick<Sampling, 'topK' | 'typicalP' | 'topP' | 'minP'>;
 
 /** Whether any filter is on; without one every token is a candidate. */
-export function isFiltered({ topK, topP, minP }: Sampling): boolean {
-  return topK > 0 || topP < 1 || minP > 0;
+export function isFiltered({ topK, typicalP, topP, minP }: Filters): boolean {
+  return topK > 0 || typicalP < 1 || topP < 1 || minP > 0;
 }
 
 /**
- * The tokens that the filters leave: temperature, then top-k, then top-p, then min-p, each on what the one before
- * left. Of equally likely tokens the smaller id stays.
- * @param logits [vocabulary] f32
+ * The tokens that the filters leave, ascending: top-k, typical-p, top-p and min-p, each on what the one before left, as
+ * llama.cpp orders them; temperature comes after them. Of equally likely tokens the smaller id stays. Sums of
+ * probabilities are f64, where llama.cpp's are f32.
+ * @returns one at least
  */
-export function filterCandidates(logits: Float32Array, sampling: Sampling): Candidates {
-  const { temperature, topK, topP, minP } = sampling;
-  let max = -Infinity;
-  for (let token = 0; token < logits.length; token++)
-    if (logits[token]! > max) max = logits[token]!;
-
-  // Vocabularies are large and few tokens stay: a histogram says how far down those can be, and only they are sorted.
-  const histogram = new LogitHistogram(logits, max, temperature);
-  const minPReach = minP > 0 ? -Math.log(minP) : Infinity;
-  const reach = Math.min(
-    negligible,
-    topK > 0 ? histogram.reachOfCount(topK) : topP < 1 ? histogram.reachOfMass(topP) : minPReach,
-  );
-  let kept = collect(logits, max, temperature, reach);
-  if (topK > 0 && kept.tokens.length > topK) kept = take(kept, sortedOrder(kept), topK);
-  if (topP < 1) {
-    const total = topK > 0 ? massOf(kept, max / temperature) : histogram.mass;
-    kept = keepMass(kept, max / temperature, topP * total);
+export function filterCandidates(blocks: LogitBlocks, filters: Filters): Int32Array {
+  const { topK, typicalP, topP, minP } = filters;
+  if (topK <= 0 && typicalP >= 1) {
+    const floor = minPFloor(blocks.max, minP);
+    return topP < 1 ? topPOfAll(blocks, topP, floor) : blocks.atLeast(floor);
   }
-  return minP > 0 ? keepAbove(kept, max / temperature - minPReach) : kept;
+  const { logits } = blocks;
+  let kept = topK > 0 ? topKOfAll(blocks, topK) : blocks.atLeast(-Infinity);
+  if (typicalP < 1) kept = keepTypical(blocks, kept, typicalP);
+  if (topP < 1) kept = keepTopP(blocks, kept, topP);
+  if (minP <= 0) return kept;
+  const max = kept.reduce((most, token) => Math.max(most, logits[token]!), -Infinity);
+  const floor = minPFloor(max, minP);
+  return kept.filter((token) => logits[token]! >= floor);
 }
 
-/** Bins per unit of a logit after temperature. */
-const binsPerUnit = 64;
-const bins = negligible * binsPerUnit;
+/** The least logit that min-p leaves, with llama.cpp's roundings. */
+function minPFloor(max: number, minP: number): number {
+  return Math.fround(max + Math.fround(Math.log(minP)));
+}
 
-/** The probability, relative to the likeliest token's, in the middle of a bin. */
-const binMass = Float64Array.from({ length: bins }, (_, bin) =>
-  Math.exp(-(bin + 0.5) / binsPerUnit),
-);
-const counts = new Uint32Array(bins);
+function topKOfAll(blocks: LogitBlocks, count: number): Int32Array {
+  const reaching = blocks.atLeast(blocks.reachedBy(count));
+  const each = new Float64Array(reaching.length).fill(1);
+  return fewestReaching(reaching, likeliestFirst(blocks, reaching), each, count);
+}
 
-/** How many tokens are how far below the likeliest. */
-class LogitHistogram {
-  /** Sum of all probabilities relative to the likeliest token's, to within a bin's width each. */
-  readonly mass: number;
+/** How far below the likeliest token top-p looks first, and then if that is not enough. */
+const nearby = 8;
+const reaches = [nearby, 2 * nearby, Infinity];
 
-  constructor(logits: Float32Array, max: number, temperature: number) {
-    counts.fill(0);
-    const scale = binsPerUnit / temperature;
-    for (let token = 0; token < logits.length; token++) {
-      const bin = (max - logits[token]!) * scale;
-      if (bin < bins) counts[bin | 0]!++;
-    }
-    this.mass = counts.reduce((sum, count, bin) => sum + count * binMass[bin]!, 0);
+/** @param floor tokens below it are not wanted anyway */
+function topPOfAll(blocks: LogitBlocks, topP: number, floor: number): Int32Array {
+  // Where most tokens are far off, bounds of their mass mostly say as much as the mass itself.
+  const { least, most } = blocks.mass(nearby);
+  if (most - least < most / 1000) {
+    const kept = fewestOfMass(blocks, topP * most, floor);
+    if (least === most) return kept;
+    if (fewestOfMass(blocks, topP * least, floor).length === kept.length) return kept;
   }
+  return fewestOfMass(blocks, topP * blocks.mass().most, floor);
+}
 
-  /** A distance below the likeliest within which there are at least `count` tokens, if there are as many. */
-  reachOfCount(count: number): number {
-    let found = 0;
-    let bin = 0;
-    while (bin < bins && found < count) found += counts[bin++]!;
-    return (bin + 1) / binsPerUnit;
+/** The fewest likeliest tokens that have a mass, or those of them that reach the floor. */
+function fewestOfMass(blocks: LogitBlocks, wanted: number, floor: number): Int32Array {
+  let tokens: Int32Array = new Int32Array(0);
+  for (const reach of reaches) {
+    const lowest = Math.max(floor, blocks.max - reach);
+    tokens = blocks.atLeast(lowest);
+    const weights = weightsOf(blocks, tokens);
+    if (sum(weights) >= wanted)
+      return fewestReaching(tokens, likeliestFirst(blocks, tokens), weights, wanted);
+    if (lowest === floor) break;
   }
-
-  /** A distance below the likeliest within which the tokens have at least this share of the mass. */
-  reachOfMass(share: number): number {
-    let found = 0;
-    let bin = 0;
-    while (bin < bins && found < share * this.mass) found += counts[bin]! * binMass[bin++]!;
-    // Bins are approximate: some more, so that the exact count does not run out of tokens.
-    return (bin + 2) / binsPerUnit;
-  }
+  return tokens;
 }
 
-function collect(
-  logits: Float32Array,
-  max: number,
-  temperature: number,
-  reach: number,
-): Candidates {
-  const floor = max - reach * temperature;
-  let count = 0;
-  for (let token = 0; token < logits.length; token++) if (logits[token]! >= floor) count++;
-  const kept = { tokens: new Int32Array(count), logits: new Float64Array(count) };
-  for (let token = 0, i = 0; i < count; token++) {
-    const logit = logits[token]!;
-    if (!(logit >= floor)) continue;
-    kept.tokens[i] = token;
-    kept.logits[i++] = logit / temperature;
-  }
-  return kept;
+function keepTopP(blocks: LogitBlocks, tokens: Int32Array, topP: number): Int32Array {
+  const weights = weightsOf(blocks, tokens);
+  return fewestReaching(tokens, likeliestFirst(blocks, tokens), weights, topP * sum(weights));
 }
 
-/** Indices of candidates from the likeliest to the least likely. */
-function sortedOrder({ tokens, logits }: Candidates): Uint32Array {
-  const order = new Uint32Array(tokens.length).map((_, i) => i);
-  return order.sort(
-    (a, b) =>
-      (logits[b] as number) - (logits[a] as number) ||
-      (tokens[a] as number) - (tokens[b] as number),
-  );
+/**
+ * The fewest tokens with more than this share of the mass, those first whose surprise, -log p, is closest to its mean
+ * (arXiv 2202.00666).
+ */
+function keepTypical(blocks: LogitBlocks, tokens: Int32Array, typicalP: number): Int32Array {
+  const weights = weightsOf(blocks, tokens);
+  const mass = sum(weights);
+  const surprise = map(tokens, (token) => blocks.max + Math.log(mass) - blocks.logits[token]!);
+  let entropy = 0;
+  for (let i = 0; i < tokens.length; i++)
+    if (weights[i]! > 0) entropy += (weights[i]! / mass) * surprise[i]!;
+  const oddity = surprise.map((each) => Math.abs(each - entropy));
+  // To have more than the share, not as much.
+  return fewestReaching(tokens, oddity, weights, typicalP * mass * (1 + Number.EPSILON));
 }
 
-function take({ tokens, logits }: Candidates, order: Uint32Array, count: number): Candidates {
-  const first = order.subarray(0, count);
-  return {
-    tokens: Int32Array.from(first, (i) => tokens[i] as number),
-    logits: Float64Array.from(first, (i) => logits[i] as number),
-  };
+/** Keys that bring the likeliest tokens to the front. */
+function likeliestFirst({ logits }: LogitBlocks, tokens: Int32Array): Float64Array {
+  return map(tokens, (token) => -logits[token]!);
 }
 
-function massOf({ logits }: Candidates, max: number): number {
-  return logits.reduce((sum, logit) => sum + Math.exp(logit - max), 0);
+/** Probabilities relative to that of the likeliest of all tokens. */
+function weightsOf(blocks: LogitBlocks, tokens: Int32Array): Float64Array {
+  return map(tokens, (token) => blocks.weight(token));
 }
 
-/** The fewest likeliest tokens whose probabilities, relative to the likeliest's, add up to `wanted`. */
-function keepMass(candidates: Candidates, max: number, wanted: number): Candidates {
-  const order = sortedOrder(candidates);
-  let mass = 0;
-  let count = 0;
-  while (count < order.length && mass < wanted)
-    mass += Math.exp(candidates.logits[order[count++]!]! - max);
-  return take(candidates, order, Math.max(1, count));
+function map(tokens: Int32Array, valueOf: (token: number) => number): Float64Array {
+  const values = new Float64Array(tokens.length);
+  for (let i = 0; i < tokens.length; i++) values[i] = valueOf(tokens[i]!);
+  return values;
 }
 
-function keepAbove({ tokens, logits }: Candidates, floor: number): Candidates {
-  const above = (_: number, i: number) => (logits[i] as number) >= floor;
-  return { tokens: tokens.filter(above), logits: logits.filter(above) };
+function sum(values: Float64Array): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i]!;
+  return total;
 }

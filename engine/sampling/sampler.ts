@@ -1,6 +1,15 @@
 import type { Sampling } from '../../step/sampling.js';
 import { filterCandidates, isFiltered } from './candidates.js';
-import { gumbelOfBits, maxGumbelNoise, mayExceed, noiseBits, noisePrefix } from './noise.js';
+import { LogitBlocks } from './logit-blocks.js';
+import {
+  gumbelNoise,
+  gumbelOfBits,
+  maxGumbelNoise,
+  mayExceed,
+  noiseBits,
+  noisePrefix,
+} from './noise.js';
+import { penalise } from './penalty.js';
 
 /** Whether the likeliest token is always chosen, so that logits need not leave the graph. */
 export function isGreedy(sampling: Sampling): boolean {
@@ -20,48 +29,46 @@ export function chooseToken(
   recent: Iterable<number>,
 ): number {
   if (sampling.repetitionPenalty !== 1) penalise(logits, sampling.repetitionPenalty, recent);
-  if (sampling.temperature <= 0) return likeliest(logits);
-  const prefix = noisePrefix(sampling.seed, position);
-  if (!isFiltered(sampling)) return noisiest(undefined, logits, sampling.temperature, prefix);
-  const candidates = filterCandidates(logits, sampling);
-  return noisiest(candidates.tokens, candidates.logits, 1, prefix);
+  const blocks = new LogitBlocks(logits);
+  if (sampling.temperature <= 0) return blocks.likeliest();
+  const tokens = isFiltered(sampling)
+    ? filterCandidates(blocks, sampling)
+    : possibleTokens(blocks, sampling, position);
+  return noisiest(logits, tokens, sampling, position);
 }
 
-/** The token with the largest logit / temperature + noise. @param tokens ids of the logits; without it their indices */
+/** The tokens that the largest noise could make the choice. */
+function possibleTokens(
+  blocks: LogitBlocks,
+  { temperature, seed }: Sampling,
+  position: number,
+): Int32Array {
+  const lead = maxGumbelNoise - gumbelNoise(seed, position, blocks.likeliest());
+  // A little more, for what sums are rounded by.
+  return blocks.atLeast(blocks.max - temperature * lead - 1e-6 * (1 + Math.abs(blocks.max)));
+}
+
+/** The token with the largest logit / temperature + noise; of several the smallest. */
 function noisiest(
-  tokens: Int32Array | undefined,
-  logits: Float32Array | Float64Array,
-  temperature: number,
-  prefix: number,
+  logits: Float32Array,
+  tokens: Int32Array,
+  { temperature, seed }: Sampling,
+  position: number,
 ): number {
+  const prefix = noisePrefix(seed, position);
   let chosen = 0;
   let best = -Infinity;
-  for (let i = 0; i < logits.length; i++) {
-    const logit = logits[i]! / temperature;
-    if (logit + maxGumbelNoise < best) continue;
-    const token = tokens ? tokens[i]! : i;
+  for (let i = 0; i < tokens.length; i++) {
+    const token = tokens[i]!;
+    const scaled = logits[token]! / temperature;
+    if (scaled + maxGumbelNoise < best) continue;
     const bits = noiseBits(prefix, token);
-    if (!mayExceed(bits, best - logit)) continue;
-    const score = logit + gumbelOfBits(bits);
+    if (!mayExceed(bits, best - scaled)) continue;
+    const score = scaled + gumbelOfBits(bits);
     if (score > best || (score === best && token < chosen)) {
       best = score;
       chosen = token;
     }
   }
   return chosen;
-}
-
-/** arXiv 1909.05858: makes tokens that appeared less likely, whichever sign their logit has. */
-function penalise(logits: Float32Array, penalty: number, recent: Iterable<number>): void {
-  for (const token of new Set(recent)) {
-    const logit = logits[token];
-    if (logit !== undefined) logits[token] = logit > 0 ? logit / penalty : logit * penalty;
-  }
-}
-
-function likeliest(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++)
-    if ((logits[i] as number) > (logits[best] as number)) best = i;
-  return best;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { filterCandidates } from '../../engine/sampling/candidates.js';
+import { LogitBlocks } from '../../engine/sampling/logit-blocks.js';
 import {
   gumbelNoise,
   gumbelOfBits,
@@ -9,19 +10,23 @@ import {
 import { randomNumbers } from '../transport/support/random.js';
 import { chooseToken, isGreedy } from '../../engine/sampling/sampler.js';
 import { greedy, type Sampling } from '../../step/sampling.js';
+import {
+  candidatesByDefinition,
+  choiceByDefinition,
+  softmax,
+} from '../support/choice-by-definition.js';
+import { Random } from '../support/random.js';
 
 const open: Sampling = { ...greedy, temperature: 1 };
 const logits = Float32Array.of(2, 1, 0.5, 0, -1, -3);
 
-/** Probabilities of logits after a temperature, by the definition of softmax. */
-function softmax(values: readonly number[]): number[] {
-  const exponentials = values.map((value) => Math.exp(value - Math.max(...values)));
-  const sum = exponentials.reduce((a, b) => a + b, 0);
-  return exponentials.map((value) => value / sum);
+function kept(sampling: Partial<Sampling>): number[] {
+  return candidatesOf(logits, { ...open, ...sampling });
 }
 
-function kept(sampling: Partial<Sampling>): number[] {
-  return [...filterCandidates(logits, { ...open, ...sampling }).tokens].sort((a, b) => a - b);
+/** Ascending. */
+function candidatesOf(of: Float32Array, sampling: Sampling): number[] {
+  return [...filterCandidates(new LogitBlocks(of), sampling)].sort((a, b) => a - b);
 }
 
 describe('filters', () => {
@@ -36,9 +41,17 @@ describe('filters', () => {
 
   test('top-p keeps the fewest that reach the mass', () => {
     const [a = 0, b = 0] = softmax([...logits]);
+    expect(kept({ topP: 0 })).toEqual([0]);
     expect(kept({ topP: a - 0.01 })).toEqual([0]);
     expect(kept({ topP: a + 0.01 })).toEqual([0, 1]);
     expect(kept({ topP: a + b + 0.01 })).toEqual([0, 1, 2]);
+  });
+
+  test('typical-p keeps those of usual surprise, which the likeliest need not be', () => {
+    // One of a third, and many that share the rest: their surprise is nearer to the mean.
+    const peaked = Float32Array.of(Math.log(10), ...new Array<number>(20).fill(0));
+    expect(candidatesOf(peaked, { ...open, typicalP: 0.2 })).not.toContain(0);
+    expect(kept({ typicalP: 0 })).toHaveLength(1);
   });
 
   test('min-p is relative to the likeliest, also after top-p', () => {
@@ -46,51 +59,66 @@ describe('filters', () => {
     expect(kept({ minP: Math.exp(-1.6), topP: 0.999 })).toEqual([0, 1, 2]);
   });
 
-  test('temperature comes first', () => {
-    expect(kept({ minP: Math.exp(-1.6), temperature: 2 })).toEqual([0, 1, 2, 3, 4]);
+  test('temperature comes after them', () => {
+    const filters = { minP: Math.exp(-1.6), topP: 0.9 };
+    expect(kept({ ...filters, temperature: 2 })).toEqual(kept(filters));
   });
 
   test('of equal logits the smaller id stays', () => {
-    const flat = new Float32Array(50).fill(1);
-    expect([...filterCandidates(flat, { ...open, topK: 3 }).tokens]).toEqual([0, 1, 2]);
+    const flat = new Float32Array(5000).fill(1);
+    const first = (count: number) => Array.from({ length: count }, (_, token) => token);
+    expect(candidatesOf(flat, { ...open, topK: 3 })).toEqual(first(3));
+    expect(candidatesOf(flat, { ...open, topP: 0.0999 })).toEqual(first(500));
+    expect(candidatesOf(flat, { ...open, typicalP: 0.0999 })).toEqual(first(500));
   });
 });
 
-describe('filters over a large vocabulary', () => {
-  const random = randomNumbers(3);
-  const large = Float32Array.from({ length: 20_000 }, () => (random() + random() + random()) * 8);
+describe('over a large vocabulary', () => {
+  const random = new Random(3);
+  const large = Float32Array.from(
+    { length: 20_011 },
+    () => (random.share() + random.share() + random.share()) * 8,
+  );
   large.fill(15, 500, 520);
+  const peaked = large.map((logit) => logit * 2.5);
 
-  /** By the definitions: sort everything, then cut. */
-  function byDefinition({ temperature, topK, topP, minP }: Sampling): number[] {
-    let order = Array.from(large.keys()).sort((a, b) => (large[b] ?? 0) - (large[a] ?? 0) || a - b);
-    if (topK > 0) order = order.slice(0, topK);
-    const mass = softmax(order.map((token) => (large[token] ?? 0) / temperature));
-    let sum = 0;
-    order = order.filter((_, i) => (sum += mass[i] ?? 0) - (mass[i] ?? 0) < topP);
-    return order.filter((_, i) => (mass[i] ?? 0) >= minP * (mass[0] ?? 0)).sort((a, b) => a - b);
-  }
-
-  test.each([
+  const settings: Partial<Sampling>[] = [
     { topK: 40 },
     { topK: 7, temperature: 0.3 },
     { topK: 300, topP: 0.9 },
     { topK: 300, topP: 0.5, minP: 0.4, temperature: 2 },
+    { topK: 19_000, topP: 0.99 },
     { minP: 0.1 },
     { minP: 0.01, temperature: 3 },
-  ])('are exact: %j', (change) => {
+    { topP: 0.1 },
+    { topP: 0.9 },
+    { topP: 0.9999 },
+    { topP: 0.95, minP: 0.05, temperature: 0.7 },
+    { typicalP: 0.9 },
+    { typicalP: 0.2, topP: 0.9, minP: 0.05 },
+    { topK: 100, typicalP: 0.7, topP: 0.95, temperature: 0.7 },
+  ];
+
+  test.each(settings)('candidates are those by definition: %j', (change) => {
     const sampling = { ...open, ...change };
-    const tokens = [...filterCandidates(large, sampling).tokens].sort((a, b) => a - b);
-    expect(tokens).toEqual(byDefinition(sampling));
+    for (const of of [large, peaked])
+      expect(candidatesOf(of, sampling)).toEqual(
+        candidatesByDefinition(of, sampling).sort((a, b) => a - b),
+      );
   });
 
-  test.each([0.1, 0.5, 0.9, 0.99])('top-p %s alone keeps the number of tokens', (topP) => {
-    const sampling = { ...open, topP };
-    const { length } = byDefinition(sampling);
-    const kept = filterCandidates(large, sampling).tokens.length;
-    // The sum of all probabilities is to within a part in a thousand.
-    expect(Math.abs(kept - length)).toBeLessThanOrEqual(1 + length / 100);
-  });
+  test.each([{}, { temperature: 0, repetitionPenalty: 1.2 }, { temperature: 0.2 }, ...settings])(
+    'choices are those by definition: %j',
+    (change) => {
+      for (let seed = 0; seed < 10; seed++)
+        for (const of of [large, peaked]) {
+          const sampling = { ...open, repetitionPenalty: seed % 2 ? 1.1 : 1, ...change, seed };
+          const recent = Int32Array.from({ length: 64 }, () => random.between(490, 560));
+          const expected = choiceByDefinition(of, sampling, 40 + seed, recent);
+          expect(chooseToken(of.slice(), sampling, 40 + seed, recent)).toBe(expected);
+        }
+    },
+  );
 });
 
 describe('noise', () => {
