@@ -1,6 +1,5 @@
 import type { CheckedModel } from '../model/architectures/check-model.js';
-import { cellBytes, layerMemory } from '../model/architectures/layer.js';
-import type { TensorType } from '../model/gguf/tensor-types.js';
+import { cellBytes, layerMemory, type Packing } from '../model/architectures/layer.js';
 import { embeddingTensor, hasTiedHead, tensorsOfShard } from '../model/shard-tensors.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import type { Shard } from '../step/shard.js';
@@ -13,11 +12,12 @@ export function weightBytes({ tensors }: Pick<TensorSource, 'tensors'>, shard: S
   return bytes + (isTwice ? (tensors.get(embeddingTensor)?.bytes ?? 0) : 0);
 }
 
-/** What a shard's layers keep of all texts. @param type that keys and values are kept in */
+/** What a shard's layers keep of all texts. @param keys how keys are kept @param values how values are */
 export function kvBytes(
   { shard, cells, conversations = 1 }: StageSizes,
   { architecture, sizes }: CheckedModel,
-  type: Pick<TensorType, 'blockSize' | 'blockBytes'>,
+  keys: Packing,
+  values: Packing,
 ): number {
   return architecture
     .layers(sizes)
@@ -26,7 +26,9 @@ export function kvBytes(
     .reduce(
       (sum, memory) =>
         sum +
-        (memory.kind === 'cells' ? cells * cellBytes(memory, type) : conversations * memory.bytes),
+        (memory.kind === 'cells'
+          ? cells * cellBytes(memory, keys, values)
+          : conversations * memory.bytes),
       0,
     );
 }

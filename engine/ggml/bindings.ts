@@ -64,11 +64,15 @@ export function bindGgml(variant: LibraryVariant) {
     newTensor2d: base<(context: Pointer, type: number, ne0: number, ne1: number) => Pointer>(
       'void* ggml_new_tensor_2d(void*, int, int64, int64)',
     ),
+    newTensor3d: base<
+      (context: Pointer, type: number, ne0: number, ne1: number, ne2: number) => Pointer
+    >('void* ggml_new_tensor_3d(void*, int, int64, int64, int64)'),
     blockSize: base<(type: number) => number>('int64 ggml_blck_size(int)'),
     rowBytes: base<(type: number, elements: number) => number>('size_t ggml_row_size(int, int64)'),
     /** Product of all dimensions but the first. */
     rowCount: base<(tensor: Pointer) => number>('int64 ggml_nrows(void*)'),
     elementCount: base<(tensor: Pointer) => number>('int64 ggml_nelements(void*)'),
+    tensorBytes: base<(tensor: Pointer) => number>('size_t ggml_nbytes(void*)'),
     setInput: base<(tensor: Pointer) => void>('void ggml_set_input(void*)'),
     setOutput: base<(tensor: Pointer) => void>('void ggml_set_output(void*)'),
     tensorData: base<(tensor: Pointer) => Pointer>('void* ggml_get_data(void*)'),
@@ -90,6 +94,9 @@ export function bindGgml(variant: LibraryVariant) {
     rmsNorm: base<(context: Pointer, a: Pointer, epsilon: number) => Pointer>(
       'void* ggml_rms_norm(void*, void*, float)',
     ),
+    softMax: base<
+      (context: Pointer, a: Pointer, mask: Pointer, scale: number, maxBias: number) => Pointer
+    >('void* ggml_soft_max_ext(void*, void*, void*, float, float)'),
     swiglu: base<Binary>('void* ggml_swiglu_split(void*, void*, void*)'),
     argmax: base<Unary>('void* ggml_argmax(void*, void*)'),
     reshape2d: base<(context: Pointer, a: Pointer, ne0: number, ne1: number) => Pointer>(
@@ -108,6 +115,25 @@ export function bindGgml(variant: LibraryVariant) {
         axis3: number,
       ) => Pointer
     >('void* ggml_permute(void*, void*, int, int, int, int)'),
+    /** A copy in the order of its dimensions. */
+    contiguous: base<Unary>('void* ggml_cont(void*, void*)'),
+    cast: base<(context: Pointer, a: Pointer, type: number) => Pointer>(
+      'void* ggml_cast(void*, void*, int)',
+    ),
+    /** With zeros behind every dimension. */
+    pad: base<
+      (context: Pointer, a: Pointer, p0: number, p1: number, p2: number, p3: number) => Pointer
+    >('void* ggml_pad(void*, void*, int, int, int, int)'),
+    view2d: base<
+      (
+        context: Pointer,
+        a: Pointer,
+        ne0: number,
+        ne1: number,
+        nb1: number,
+        offset: number,
+      ) => Pointer
+    >('void* ggml_view_2d(void*, void*, int64, int64, size_t, size_t)'),
     view3d: base<View>(
       'void* ggml_view_3d(void*, void*, int64, int64, int64, size_t, size_t, size_t)',
     ),
@@ -142,6 +168,10 @@ export function bindGgml(variant: LibraryVariant) {
         logitSoftcap: number,
       ) => Pointer
     >('void* ggml_flash_attn_ext(void*, void*, void*, void*, void*, float, float, float)'),
+
+    setAttentionPrecision: base<(attention: Pointer, precision: number) => void>(
+      'void ggml_flash_attn_ext_set_prec(void*, int)',
+    ),
 
     newGraph: base<(context: Pointer, size: number, gradients: boolean) => Pointer>(
       'void* ggml_new_graph_custom(void*, size_t, bool)',

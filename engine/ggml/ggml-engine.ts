@@ -33,7 +33,8 @@ export function openGgmlEngine(options: GgmlEngineOptions): Engine {
     device: chooseDevice(devices, options.device),
     cpu: cpuDevice(devices),
     threads: options.threads ?? os.availableParallelism(),
-    knownWays: new Map(),
+    knownRules: new Map(),
+    knownAttention: new Map(),
   };
   return new GgmlEngine(context, devices);
 }
@@ -67,7 +68,7 @@ class GgmlEngine implements Engine {
   }
 
   estimate(sizes: StageSizes): StageMemory {
-    return estimateGgmlMemory(sizes);
+    return estimateGgmlMemory(sizes, this.device);
   }
 
   load(options: StageOptions): Promise<Stage> {

@@ -2,7 +2,8 @@ import type { GraphBuilder } from '../../model/architectures/graph-builder.js';
 import type { Hyperparameters, RopePairing } from '../../model/architectures/hyperparameters.js';
 import { ropeFactorsTensor } from '../../model/shard-tensors.js';
 import type { Ggml, Pointer } from './bindings.js';
-import type { CellRows, KvCache, LayerCache } from './kv-cache.js';
+import type { MaskedPiece } from './attention/attention.js';
+import type { KvCache } from './attention/kv-cache.js';
 import type { Products } from './products.js';
 import type { Weights } from './weights.js';
 
@@ -21,21 +22,11 @@ export interface GraphParts {
 export interface GraphInputs {
   /** Of all segments. */
   readonly rows: number;
-  readonly segments: readonly SegmentInputs[];
+  readonly pieces: readonly MaskedPiece[];
   /** i32 [rows] */
   readonly positions: Pointer;
   /** i64 [rows] */
   readonly cells: Pointer;
-}
-
-/** A segment's rows, one after the other, and the window that they look at. */
-export interface SegmentInputs {
-  readonly firstRow: number;
-  readonly rows: number;
-  readonly windowStart: number;
-  readonly windowLength: number;
-  /** f16 [windowLength, rows]: 0 where a row sees a cell, -infinity elsewhere. */
-  readonly mask: Pointer;
 }
 
 /** Writes the op vocabulary as a ggml graph. */
@@ -88,39 +79,32 @@ export class GgmlGraphBuilder implements GraphBuilder<Pointer> {
   }
 
   attention(layer: number, q: Pointer, k: Pointer, v: Pointer): Pointer {
-    const { ggml, context, inputs } = this;
-    const { sizes, kv } = this.parts;
+    const { ggml, context, graph, inputs } = this;
+    const { kv } = this.parts;
     const cache = kv.layer(layer);
-    this.#store(cache.keys, k);
-    this.#store(cache.values, v);
-    const width = sizes.heads * sizes.headSize;
-    const [first, ...others] = inputs.segments;
-    if (first && others.length === 0)
-      return ggml.reshape2d(context, this.#attend(q, cache, first), width, inputs.rows);
-    const headBytes = sizes.headSize * Float32Array.BYTES_PER_ELEMENT;
-    const rowBytes = sizes.heads * headBytes;
-    // What a segment's rows make of the cells takes the place of their queries, which nothing else needs.
+    kv.way.store({ context, graph }, cache, k, v, inputs.cells);
+    const attend = (queries: Pointer, piece: MaskedPiece) =>
+      kv.way.attend(context, kv.attention, cache, queries, piece);
+    const [first, ...others] = inputs.pieces;
+    if (first && others.length === 0) return attend(q, first);
+    // What a piece's rows make of the cells takes the place of their queries, which nothing else needs.
+    const { heads, keySize } = kv.attention;
+    const width = heads * keySize;
+    const rowBytes = width * Float32Array.BYTES_PER_ELEMENT;
     let rows = ggml.reshape2d(context, q, width, inputs.rows);
-    for (const segment of inputs.segments) {
-      const offset = segment.firstRow * rowBytes;
+    for (const piece of inputs.pieces) {
+      const offset = piece.firstRow * rowBytes;
       const queries = ggml.view3d(
         context,
         q,
-        sizes.headSize,
-        sizes.heads,
-        segment.rows,
-        headBytes,
+        keySize,
+        heads,
+        piece.rows,
+        rowBytes / heads,
         rowBytes,
         offset,
       );
-      const attended = this.#attend(queries, cache, segment);
-      rows = ggml.setInPlace(
-        context,
-        rows,
-        ggml.reshape2d(context, attended, width, segment.rows),
-        rowBytes,
-        offset,
-      );
+      rows = ggml.setInPlace(context, rows, attend(queries, piece), rowBytes, offset);
     }
     return rows;
   }
@@ -131,43 +115,5 @@ export class GgmlGraphBuilder implements GraphBuilder<Pointer> {
 
   add(a: Pointer, b: Pointer): Pointer {
     return this.ggml.add(this.context, a, b);
-  }
-
-  /** Writes all rows' keys, or values, to their cells. */
-  #store(into: CellRows, heads: Pointer): void {
-    const { ggml, context, inputs } = this;
-    const { sizes } = this.parts;
-    const rows = ggml.reshape2d(context, heads, sizes.kvHeads * sizes.headSize, inputs.rows);
-    ggml.expand(this.graph, ggml.setRows(context, into.tensor, rows, inputs.cells));
-  }
-
-  /** @param q [headSize, heads, rows] of the segment @returns the same */
-  #attend(q: Pointer, { keys, values }: LayerCache, segment: SegmentInputs): Pointer {
-    const { ggml, context } = this;
-    return ggml.flashAttention(
-      context,
-      ggml.permute(context, q, 0, 2, 1, 3),
-      this.#window(keys, segment),
-      this.#window(values, segment),
-      segment.mask,
-      1 / Math.sqrt(this.parts.sizes.headSize),
-      0,
-      0,
-    );
-  }
-
-  /** The window's cells as [headSize, cells, kvHeads]. */
-  #window({ tensor, rowBytes }: CellRows, { windowStart, windowLength }: SegmentInputs): Pointer {
-    const { kv, sizes } = this.parts;
-    return this.ggml.view3d(
-      this.context,
-      tensor,
-      sizes.headSize,
-      windowLength,
-      sizes.kvHeads,
-      rowBytes,
-      kv.bytesOf(sizes.headSize),
-      windowStart * rowBytes,
-    );
   }
 }

@@ -12,21 +12,21 @@ import {
 } from '../engine.js';
 import { Resources } from '../resources.js';
 import { headDemand, segmentResults, type HeadDemand } from '../sampling/step-results.js';
+import { EventLoopShare } from '../event-loop-share.js';
 import { StageLifetime } from '../stage-lifetime.js';
+import { attentionOf } from './attention/attention.js';
+import { chooseAttention, type KnownAttention } from './attention/choose-attention.js';
+import { KvCache } from './attention/kv-cache.js';
+import { MaskWriter } from './attention/mask-writer.js';
 import { Backend } from './backend.js';
 import type { Ggml } from './bindings.js';
 import type { GgmlDevice } from './devices.js';
 import { Embedding } from './embedding.js';
 import { GraphCache } from './graph-cache.js';
-import { KvCache } from './kv-cache.js';
-import { MaskWriter } from './mask-writer.js';
-import { Products, type KnownWays } from './products.js';
+import { Products, type KnownRules } from './products.js';
 import { reservedShapes, stepShape } from './step-shape.js';
 import type { StageParts, StepGraph } from './step-graph.js';
 import { Weights } from './weights.js';
-
-/** Steps that take less than this are computed on the event loop's thread. */
-const instantMs = 0.1;
 
 /** What stages of an engine share. */
 export interface GgmlContext {
@@ -34,7 +34,8 @@ export interface GgmlContext {
   readonly device: GgmlDevice;
   readonly cpu: GgmlDevice;
   readonly threads: number;
-  readonly knownWays: KnownWays;
+  readonly knownRules: KnownRules;
+  readonly knownAttention: KnownAttention;
 }
 
 /** What a stage computes with. */
@@ -71,21 +72,26 @@ export class GgmlStage implements Stage {
 
   /** Loads weights and reserves all memory. @throws ModelError, EngineError; the signal's reason */
   static async load(context: GgmlContext, options: StageOptions): Promise<GgmlStage> {
-    const { ggml, device, cpu, threads, knownWays } = context;
+    const { ggml, device, cpu, threads, knownRules, knownAttention } = context;
     const { source, shard, cells, kvType, maxStepRows, signal } = options;
     const model = checkModel(source, shard);
     const { sizes } = model;
     const headName = headMatrix(source.tensors);
     const resources = new Resources();
     try {
-      const kv = resources.take(await KvCache.allocate(ggml, device.bufferType, model, options));
-      const weights = resources.take(await Weights.load(ggml, options, device, cpu));
       const backend = resources.take(new Backend(ggml, device, threads));
-      const products = await Products.choose(ggml, backend, weights, knownWays);
+      const attention = attentionOf(model.architecture.layers(sizes));
+      const kept = { attention, kvType, cells };
+      const way = await chooseAttention(ggml, backend, kept, knownAttention);
+      const kv = resources.take(
+        await KvCache.allocate(ggml, device.bufferType, attention, way, options),
+      );
+      const weights = resources.take(await Weights.load(ggml, options, device, cpu));
+      const products = await Products.choose(ggml, backend, weights, knownRules);
       const masks = new MaskWriter(ggml);
       const parts = { ...model, shard, weights, products, kv, masks, headName };
       const graphs = resources.take(new GraphCache(ggml, device, parts));
-      for (const shape of reservedShapes(shard, cells, maxStepRows)) graphs.reserve(shape);
+      for (const shape of reservedShapes(shard, kv, maxStepRows)) graphs.reserve(shape);
       const embedding = shard.embedding
         ? resources.take(new Embedding(ggml, resources.take(new Backend(ggml, cpu, 1)), weights))
         : undefined;
@@ -152,9 +158,8 @@ export class GgmlStage implements Stage {
   async #compute(step: Step, hidden: Float32Array, demand: HeadDemand): Promise<StepGraph> {
     this.#isGivenUp = false;
     const { segments } = step;
-    const graph = this.computing.graphs.get(stepShape(step, demand));
+    const graph = this.computing.graphs.get(stepShape(step, demand, this.parts.kv));
     await graph.setInputs(segments, this.#entering(step, hidden), demand.rows);
-    if (this.#isGivenUp) throw new EngineError('compute', 'the step was given up');
     await this.#run(graph);
     return graph;
   }
@@ -168,13 +173,18 @@ export class GgmlStage implements Stage {
     return rows;
   }
 
-  /** What is computed sooner than another thread would be awake is computed here. */
+  /** What is short is computed at once, as far as everything else has its turns. */
   async #run(graph: StepGraph): Promise<void> {
     const { backend } = this.computing;
+    const loop = EventLoopShare.running;
+    const isInstant = loop.isInstant(graph.computeMs);
+    if (isInstant) await loop.enter();
+    if (this.#isGivenUp) throw new EngineError('compute', 'the step was given up');
     const begin = performance.now();
-    if (graph.computeMs < instantMs) backend.computeNow(graph.graph);
+    if (isInstant) backend.computeNow(graph.graph);
     else await backend.compute(graph.graph);
     graph.computeMs = performance.now() - begin;
+    if (isInstant) loop.used(graph.computeMs);
   }
 
   #results(step: Step, graph: StepGraph, demand: HeadDemand): SegmentResult[] {

@@ -1,15 +1,30 @@
 import { checkModel } from '../../model/architectures/check-model.js';
 import { tensorTypeNamed } from '../../model/gguf/tensor-types.js';
-import type { StageMemory, StageSizes } from '../engine.js';
+import type { Device, StageMemory, StageSizes } from '../engine.js';
 import { computeBytes, kvBytes, weightBytes } from '../shard-bytes.js';
+import { attentionOf } from './attention/attention.js';
+import { productCells, productScratchBytes } from './attention/product-attention.js';
 
-/** Memory that a stage of ggml's will take, from its tensors and sizes alone. @throws ModelError */
-export function estimateGgmlMemory(stage: StageSizes): StageMemory {
+/**
+ * Memory that a stage of ggml's will take, from its tensors and sizes alone.
+ * @param device default: the CPU, which needs most
+ * @throws ModelError
+ */
+export function estimateGgmlMemory(
+  stage: StageSizes,
+  device: Pick<Device, 'kind'> = { kind: 'cpu' },
+): StageMemory {
   const { source, shard, kvType } = stage;
   const model = checkModel(source, shard);
+  const keys = tensorTypeNamed(kvType);
+  const weights = weightBytes(source, shard);
+  const compute = computeBytes(stage, model);
+  if (device.kind !== 'cpu') return { weights, kv: kvBytes(stage, model, keys, keys), compute };
+  const onCpu = { ...stage, cells: productCells(stage.cells) };
   return {
-    weights: weightBytes(source, shard),
-    kv: kvBytes(stage, model, tensorTypeNamed(kvType)),
-    compute: computeBytes(stage, model),
+    weights,
+    kv: kvBytes(onCpu, model, keys, tensorTypeNamed('f16')),
+    compute:
+      compute + productScratchBytes(onCpu, attentionOf(model.architecture.layers(model.sizes))),
   };
 }

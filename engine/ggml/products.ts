@@ -1,49 +1,49 @@
 import type { Backend } from './backend.js';
 import type { Ggml, Pointer } from './bindings.js';
-import { fastestWay, fewRows, multiply, type Way } from './product-ways.js';
+import { fastestRule, fewRows, multiply, type ProductRule } from './product-ways.js';
 import type { Weights } from './weights.js';
 
-/** The ways found for kinds of matrices, kept for all stages of an engine. */
-export type KnownWays = Map<string, Way>;
+/** The rules found for kinds of matrices, kept for all stages of an engine. */
+export type KnownRules = Map<string, ProductRule>;
+
+const anyRows: ProductRule = { few: 'together', multiple: 1 };
 
 /** Multiplies with a stage's matrices. */
 export class Products {
-  readonly #ways = new Map<Pointer, Way>();
+  readonly #rules = new Map<Pointer, ProductRule>();
 
   private constructor(private readonly ggml: Ggml) {}
 
   /**
-   * Tries which way gives rows their bits, with one matrix of each kind. Devices other than the CPU have kernels of their
-   * own, of which none is known to round alike.
+   * Tries by which rule rows get their bits, with one matrix of each kind. Devices other than the CPU have kernels of
+   * their own, of which none is known to round alike.
    * @throws EngineError 'memory', 'compute'
    */
   static async choose(
     ggml: Ggml,
     backend: Backend,
     weights: Weights,
-    known: KnownWays,
+    known: KnownRules,
   ): Promise<Products> {
     const products = new Products(ggml);
     if (backend.device.kind !== 'cpu') return products;
     for (const matrix of weights.matrices) {
       const kind = `${matrix.tensor.type.name} ${matrix.tensor.shape[0]} ${matrix.buffer}`;
-      let way = known.get(kind);
-      if (way === undefined) known.set(kind, (way = await fastestWay(ggml, backend, matrix)));
-      products.#ways.set(matrix.pointer, way);
+      let rule = known.get(kind);
+      if (rule === undefined) known.set(kind, (rule = await fastestRule(ggml, backend, matrix)));
+      products.#rules.set(matrix.pointer, rule);
     }
     return products;
   }
 
   /** Upper bound for the tensors that a product takes in a graph. */
   get mostNodesEach(): number {
-    return [...this.#ways.values()].includes('one by one') ? 3 * fewRows : 3;
+    const isOneByOne = [...this.#rules.values()].some(({ few }) => few === 'one by one');
+    return isOneByOne ? 3 * fewRows : 3;
   }
 
   /** @param matrix [columns, outputs] @param x [columns, rows] @returns [outputs, rows] */
   multiply(context: Pointer, matrix: Pointer, x: Pointer): Pointer {
-    const rows = this.ggml.rowCount(x);
-    const isFew = rows > 1 && rows <= fewRows;
-    const way = (isFew ? this.#ways.get(matrix) : undefined) ?? 'together';
-    return multiply(this.ggml, context, matrix, x, way);
+    return multiply(this.ggml, context, matrix, x, this.#rules.get(matrix) ?? anyRows);
   }
 }

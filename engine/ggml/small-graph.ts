@@ -14,24 +14,27 @@ export class SmallGraph implements Disposable {
   #allocator: Pointer | undefined;
 
   /**
-   * @param build makes the input, and the result from it
+   * @param build makes the input, and the result from it; what else is to be computed it adds to the graph
    * @throws EngineError 'memory'
    */
   constructor(
     private readonly ggml: Ggml,
     device: GgmlDevice,
-    build: (context: Pointer) => { readonly input: Pointer; readonly result: Pointer },
+    build: (
+      context: Pointer,
+      graph: Pointer,
+    ) => { readonly input: Pointer; readonly result: Pointer },
   ) {
     this.#context = ggml.newContext(
       nodes * ggml.tensorOverhead() + ggml.graphOverhead(nodes, false),
     );
     try {
-      const { input, result } = build(this.#context);
+      this.graph = ggml.newGraph(this.#context, nodes, false);
+      const { input, result } = build(this.#context, this.graph);
       this.#input = input;
       this.#result = result;
       ggml.setInput(input);
       ggml.setOutput(result);
-      this.graph = ggml.newGraph(this.#context, nodes, false);
       ggml.expand(this.graph, result);
       this.#allocator = ggml.newAllocator(device.bufferType);
       if (!ggml.allocateGraph(this.#allocator, this.graph))

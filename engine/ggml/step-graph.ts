@@ -5,9 +5,10 @@ import type { Shard } from '../../step/shard.js';
 import type { Segment } from '../../step/step.js';
 import { EngineError } from '../engine.js';
 import { tensorType, type Ggml, type Pointer } from './bindings.js';
-import { GgmlGraphBuilder, type SegmentInputs } from './ggml-graph-builder.js';
-import type { KvCache } from './kv-cache.js';
-import type { MaskWriter } from './mask-writer.js';
+import { mostAttentionNodes, type MaskedPiece } from './attention/attention.js';
+import type { KvCache } from './attention/kv-cache.js';
+import type { MaskWriter } from './attention/mask-writer.js';
+import { GgmlGraphBuilder } from './ggml-graph-builder.js';
 import type { Products } from './products.js';
 import type { HeadShape, StepShape } from './step-shape.js';
 import type { Weights } from './weights.js';
@@ -25,10 +26,9 @@ export interface StageParts {
   readonly headName: string;
 }
 
-/** Upper bounds for the tensors of a layer without its products, of its attention for one segment, and of all around. */
+/** Upper bounds for the tensors of a layer without its products and its attention, and of all around. */
 const nodesPerLayer = 40;
 const productsPerLayer = 8;
-const nodesPerAttention = 10;
 const nodesAround = 32;
 
 /** One step of a stage as a ggml graph: built once per shape, computed many times. */
@@ -40,7 +40,8 @@ export class StepGraph implements Disposable {
   readonly #hidden: Pointer;
   readonly #positions: Pointer;
   readonly #cells: Pointer;
-  readonly #segments: readonly SegmentInputs[];
+  /** Of every segment. */
+  readonly #pieces: readonly (readonly MaskedPiece[])[];
   readonly #headRows: Pointer;
   readonly #cellValues: BigInt64Array;
   /** Hidden states behind the layers. */
@@ -65,7 +66,7 @@ export class StepGraph implements Disposable {
       this.#hidden = this.#input(tensorType.f32, sizes.hiddenSize, rows);
       this.#positions = this.#input(tensorType.i32, rows);
       this.#cells = this.#input(tensorType.i64, rows);
-      this.#segments = this.#segmentInputs(shape);
+      this.#pieces = this.#maskedPieces(shape);
       this.#headRows = this.#input(tensorType.i32, shape.head?.rows ?? 1);
       this.#cellValues = new BigInt64Array(rows);
       this.#build(rows, shape.head);
@@ -87,13 +88,13 @@ export class StepGraph implements Disposable {
     headRows: Int32Array,
   ): Promise<void> {
     this.#set(this.#hidden, hidden);
-    for (const [i, segment] of segments.entries()) {
-      const { firstRow, mask } = this.#segments[i]!;
-      const { positions, cells } = segment;
+    let firstRow = 0;
+    for (const [i, { positions, cells, visible }] of segments.entries()) {
       this.#set(this.#positions, positions, firstRow * positions.BYTES_PER_ELEMENT);
       for (let row = 0; row < cells.length; row++)
         this.#cellValues[firstRow + row] = BigInt(cells[row]!);
-      await this.parts.masks.write(mask, segment);
+      await this.parts.masks.write(this.#pieces[i]!, visible);
+      firstRow += positions.length;
     }
     this.#set(this.#cells, this.#cellValues);
     if (headRows.length > 0) this.#set(this.#headRows, headRows);
@@ -130,13 +131,16 @@ export class StepGraph implements Disposable {
     return tensor;
   }
 
-  #segmentInputs({ segments }: StepShape): SegmentInputs[] {
+  #maskedPieces({ segments }: StepShape): MaskedPiece[][] {
     let firstRow = 0;
     return segments.map((segment) => {
-      const mask = this.#input(tensorType.f16, segment.windowLength, segment.rows);
-      const inputs = { ...segment, firstRow, mask };
+      const pieces = this.parts.kv.pieces(segment).map((piece): MaskedPiece => {
+        const { rows, windowLength, maskCopies } = piece;
+        const mask = this.#input(tensorType.f16, windowLength, rows * maskCopies);
+        return { ...piece, firstRow: firstRow + piece.firstRow, mask };
+      });
       firstRow += segment.rows;
-      return inputs;
+      return pieces;
     });
   }
 
@@ -145,7 +149,7 @@ export class StepGraph implements Disposable {
     const { architecture, sizes, shard } = parts;
     const builder = new GgmlGraphBuilder(ggml, this.#context, this.graph, parts, {
       rows,
-      segments: this.#segments,
+      pieces: this.#pieces.flat(),
       positions: this.#positions,
       cells: this.#cells,
     });
@@ -180,9 +184,10 @@ export class StepGraph implements Disposable {
   }
 }
 
-function mostNodes({ shard, products }: StageParts, { segments, head }: StepShape): number {
+function mostNodes({ shard, products, kv }: StageParts, { segments, head }: StepShape): number {
+  const pieces = segments.reduce((sum, segment) => sum + kv.pieces(segment).length, 0);
   const perLayer =
-    nodesPerLayer + nodesPerAttention * segments.length + productsPerLayer * products.mostNodesEach;
+    nodesPerLayer + mostAttentionNodes * pieces + productsPerLayer * products.mostNodesEach;
   const layers = shard.endLayer - shard.firstLayer;
-  return nodesAround + layers * perLayer + segments.length + (head ? products.mostNodesEach : 0);
+  return nodesAround + layers * perLayer + pieces + (head ? products.mostNodesEach : 0);
 }

@@ -1,6 +1,8 @@
 import type { Shard } from '../../step/shard.js';
-import type { Step } from '../../step/step.js';
+import type { Step, Visible } from '../../step/step.js';
 import type { HeadDemand } from '../sampling/step-results.js';
+import type { SegmentShape } from './attention/attention.js';
+import type { KvCache } from './attention/kv-cache.js';
 
 /** Graphs of equal shape are interchangeable. */
 export interface StepShape {
@@ -9,33 +11,41 @@ export interface StepShape {
   readonly head: HeadShape | undefined;
 }
 
-export interface SegmentShape {
-  readonly rows: number;
-  readonly windowStart: number;
-  readonly windowLength: number;
-}
-
 export interface HeadShape extends Pick<HeadDemand, 'likeliest' | 'logits'> {
   readonly rows: number;
 }
 
-export function stepShape({ segments }: Step, demand: HeadDemand): StepShape {
+export function stepShape({ segments }: Step, demand: HeadDemand, kv: KvCache): StepShape {
   const { likeliest, logits } = demand;
   const rows = demand.rows.length;
   return {
-    segments: segments.map(({ tokens, visible: { windowStart, windowLength } }) => ({
-      rows: tokens.length,
-      windowStart,
-      windowLength,
+    segments: segments.map(({ positions, visible }) => ({
+      rows: positions.length,
+      tiles: kv.way.tiles(positions),
+      ...windowOf(visible.windowStart, seenEnd(visible), kv),
     })),
     head: rows > 0 ? { rows, likeliest, logits } : undefined,
   };
 }
 
+/** @param end of the cells that are looked at */
+function windowOf(windowStart: number, end: number, { way: { windowStep, cells } }: KvCache) {
+  const whole = Math.ceil((end - windowStart) / windowStep) * windowStep;
+  return { windowStart, windowLength: Math.min(whole, cells - windowStart) };
+}
+
+/** Where the last cell ends that a segment sees: the window that it names may be longer. */
+function seenEnd({ ranges, windowStart }: Visible): number {
+  let end = windowStart + 1;
+  for (let i = 1; i < ranges.length; i += 2) end = Math.max(end, ranges[i]!);
+  return end;
+}
+
 /** Equal for equal shapes. */
 export function shapeKey({ segments, head }: StepShape): string {
   const parts = segments.map(
-    ({ rows, windowStart, windowLength }) => `${rows} ${windowStart} ${windowLength}`,
+    ({ rows, tiles, windowStart, windowLength }) =>
+      `${rows} ${tiles.join('-')} ${windowStart} ${windowLength}`,
   );
   if (head) parts.push(`${head.rows} ${head.likeliest} ${head.logits}`);
   return parts.join(', ');
@@ -48,8 +58,12 @@ const reservedHeadRows = 16;
  * The shapes that need most: the largest chunk of a prompt, alone and with a row of another sequence, and drafts that
  * are checked.
  */
-export function reservedShapes({ head }: Shard, cells: number, maxStepRows: number): StepShape[] {
-  const segment = (rows: number) => ({ rows, windowStart: 0, windowLength: cells });
+export function reservedShapes({ head }: Shard, kv: KvCache, maxStepRows: number): StepShape[] {
+  const segment = (rows: number) => ({
+    rows,
+    tiles: kv.way.tiles(Int32Array.from({ length: rows }, (_, i) => i)),
+    ...windowOf(0, kv.way.cells, kv),
+  });
   const headOf = (rows: number) => (head ? { rows, likeliest: true, logits: true } : undefined);
   const few = Math.min(reservedHeadRows, maxStepRows);
   const shapes: StepShape[] = [

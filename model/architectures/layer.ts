@@ -100,13 +100,16 @@ export function layerMemory({ attention }: Layer): LayerMemory {
   }
 }
 
-/**
- * Bytes of one cell in one layer.
- * @param type that keys and values are kept in: `tensorTypeNamed(kvType)`, or an engine's own of one number per block
- */
+/** How numbers are packed: `tensorTypeNamed(…)`, or an engine's own of one number per block. */
+export type Packing = Pick<TensorType, 'blockSize' | 'blockBytes'>;
+
+/** Bytes of one cell in one layer. */
 export function cellBytes(
   { keyElements, valueElements }: CellMemory,
-  { blockSize, blockBytes }: Pick<TensorType, 'blockSize' | 'blockBytes'>,
+  keys: Packing,
+  values: Packing,
 ): number {
-  return ((keyElements + valueElements) / blockSize) * blockBytes;
+  const bytes = (elements: number, { blockSize, blockBytes }: Packing) =>
+    (elements / blockSize) * blockBytes;
+  return bytes(keyElements, keys) + bytes(valueElements, values);
 }

@@ -28,8 +28,8 @@ test('the engines need different memory for the same shard', () => {
     maxStepRows: 64,
   } as const;
   const [ggml, onnx] = engineNames.map((name) => estimateStageMemory(name, sizes));
-  // Which keeps them as f32.
-  expect(onnx!.kv).toBe(2 * ggml!.kv);
+  // Which keeps them as f32; the other has a few cells more.
+  expect(onnx!.kv / ggml!.kv).toBeCloseTo((2 * 1024) / 1088);
   expect(onnx!.weights).toBeGreaterThan(ggml!.weights);
 });
 

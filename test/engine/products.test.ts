@@ -26,7 +26,7 @@ test.each(ways)('%s, few rows are multiplied with a matrix', (way) => {
   const product = (first: number, rows: number, by: Way) => {
     using graph = new SmallGraph(ggml, cpu, (context) => {
       const input = ggml.newTensor2d(context, tensorType.f32, columns, rows);
-      return { input, result: multiply(ggml, context, matrix, input, by) };
+      return { input, result: multiply(ggml, context, matrix, input, { few: by, multiple: 1 }) };
     });
     graph.setInput(inputs.subarray(first * columns, (first + rows) * columns));
     backend.computeNow(graph.graph);

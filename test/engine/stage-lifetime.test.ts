@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { textStep } from '../../bench/text-step.js';
 import type { Stage, StageOptions } from '../../engine/engine.js';
-import { bindGgml, type Ggml } from '../../engine/ggml/bindings.js';
+import { bindGgml, tensorType, type Ggml } from '../../engine/ggml/bindings.js';
 import { cpuDevice, listDevices } from '../../engine/ggml/devices.js';
 import { GgmlStage } from '../../engine/ggml/ggml-stage.js';
-import { KvCache } from '../../engine/ggml/kv-cache.js';
-import { checkModel } from '../../model/architectures/check-model.js';
+import { FlashAttention } from '../../engine/ggml/attention/flash-attention.js';
+import { KvCache } from '../../engine/ggml/attention/kv-cache.js';
 import { randomTokens } from '../../model/random-tokens.js';
 import { openTestEngine } from '../support/engines.js';
 import { tinyModel } from '../support/tiny-model.js';
@@ -108,17 +108,24 @@ describe('loading', () => {
   test('clears the KV cache without holding up the event loop', async () => {
     const ggml = bindGgml('default');
     const { bufferType } = cpuDevice(listDevices(ggml));
-    const model = checkModel(source);
+    const attention = {
+      kind: 'gqa',
+      heads: 8,
+      kvHeads: 8,
+      keySize: 256,
+      valueSize: 256,
+    } as const;
+    const way = new FlashAttention(ggml, tensorType.f16, 1024);
     let turned = false;
     setImmediate(() => (turned = true));
-    using cache = await KvCache.allocate(ggml, bufferType, model, options);
+    using cache = await KvCache.allocate(ggml, bufferType, attention, way, options);
     expect(turned).toBe(true);
     expect(cache.bytes).toBeGreaterThan(0);
 
     const giveUp = new AbortController();
     const reason = new Error('nobody waits for it');
     setImmediate(() => giveUp.abort(reason));
-    const loading = KvCache.allocate(ggml, bufferType, model, {
+    const loading = KvCache.allocate(ggml, bufferType, attention, way, {
       ...options,
       signal: giveUp.signal,
     });
@@ -194,7 +201,14 @@ test('a load that fails leaves nothing behind, wherever it fails', async () => {
   const cpu = cpuDevice(listDevices(ggml));
   const loadWith = async (ledger: Ledger): Promise<GgmlStage> => {
     const watched = ledger.watch(ggml);
-    const context = { ggml: watched, device: cpu, cpu, threads: 1, knownWays: new Map() };
+    const context = {
+      ggml: watched,
+      device: cpu,
+      cpu,
+      threads: 1,
+      knownRules: new Map(),
+      knownAttention: new Map(),
+    };
     const shard = { ...options.shard, endLayer: 1 };
     return GgmlStage.load(context, { ...options, shard, cells: 64, maxStepRows: 8 });
   };

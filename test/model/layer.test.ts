@@ -1,6 +1,11 @@
 import { expect, test } from 'vitest';
 import { checkModel } from '../../model/architectures/check-model.js';
-import { cellBytes, layerMemory, type Layer } from '../../model/architectures/layer.js';
+import {
+  cellBytes,
+  layerMemory,
+  type Layer,
+  type Packing,
+} from '../../model/architectures/layer.js';
 import { tensorTypeNamed } from '../../model/gguf/tensor-types.js';
 import { syntheticModel } from '../../model/synthetic.js';
 
@@ -14,9 +19,10 @@ test('all layers of a dense model keep keys and values of every token', () => {
   const memory = layerMemory(layers[0] as Layer);
   expect(memory).toEqual({ kind: 'cells', keyElements: 1024, valueElements: 1024 });
   if (memory.kind !== 'cells') return;
-  expect(cellBytes(memory, tensorTypeNamed('f16'))).toBe(4096);
-  expect(cellBytes(memory, tensorTypeNamed('q8_0'))).toBe((2048 / 32) * 34);
-  expect(cellBytes(memory, { blockSize: 1, blockBytes: 4 })).toBe(8192);
+  const same = (packing: Packing) => cellBytes(memory, packing, packing);
+  expect(same(tensorTypeNamed('f16'))).toBe(4096);
+  expect(same(tensorTypeNamed('q8_0'))).toBe((2048 / 32) * 34);
+  expect(same({ blockSize: 1, blockBytes: 4 })).toBe(8192);
 });
 
 test('layers with a window, a latent vector or a state keep less', () => {
