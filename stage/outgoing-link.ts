@@ -1,9 +1,16 @@
+import os from 'node:os';
 import type { Step } from '../step/step.js';
-import { offerChannel, type ChannelOptions } from '../transport/protocol/open-channel.js';
+import { offerCodec, type AgreedCodec } from '../transport/protocol/agree-on-codec.js';
+import type { ExpectedStep } from '../transport/protocol/choose-codec.js';
+import {
+  isLoopback,
+  offerChannel,
+  type ChannelOptions,
+} from '../transport/protocol/open-channel.js';
 import { dial } from '../transport/protocol/peers.js';
 import { TensorSender } from '../transport/protocol/tensor-link.js';
 import type { Tracer } from '../transport/protocol/tracer.js';
-import type { CodecName } from '../transport/wire/codecs/codec.js';
+import type { CodecChoice } from '../transport/wire/codecs/codec.js';
 import { codecNamed } from '../transport/wire/codecs/codecs.js';
 import type { Connection } from '../transport/wire/connection.js';
 import type { TransportError } from '../transport/wire/errors.js';
@@ -15,7 +22,9 @@ export interface NextStage {
   readonly port: number;
   /** The number that it has in its worker's session. */
   readonly stage: number;
-  readonly codec: CodecName;
+  readonly codec: CodecChoice;
+  /** What an `auto` codec is chosen by beside the link. */
+  readonly expected?: ExpectedStep;
   readonly transport?: ChannelOptions['transport'];
   readonly rdmaQueue?: NonNullable<ChannelOptions['rdmaQueue']>;
 }
@@ -40,6 +49,7 @@ export class OutgoingLink {
   private constructor(
     private readonly connection: Connection,
     readonly sender: TensorSender,
+    readonly agreed: AgreedCodec,
     onLost: (error: TransportError) => void,
   ) {
     void connection.closed.then((reason) => {
@@ -59,19 +69,26 @@ export class OutgoingLink {
     onLost: (error: TransportError) => void,
   ): Promise<OutgoingLink> {
     const { name, session, softwareVersion, secret, hiddenSize } = options;
-    const { host, port, stage } = next;
-    const codec = codecNamed(next.codec);
-    const { connection } = await dial({
+    const { host, port, stage, codec: choice } = next;
+    const { connection, welcome } = await dial({
       host,
       port,
-      hello: { role: 'tensor', session, softwareVersion, name, stage, codec: codec.name },
+      hello: { role: 'tensor', session, softwareVersion, name, stage, codec: choice },
       secret,
     });
     try {
-      const rowBytes = codec.encodedBytes(1, hiddenSize);
-      const channel = await offerChannel(connection, rowBytes, channelFor(next, options.channel));
-      const sender = new TensorSender(channel, codec, hiddenSize, tracer);
-      return new OutgoingLink(connection, sender, onLost);
+      const mostRowBytes = codecNamed(choice === 'auto' ? 'f32' : choice).encodedBytes(
+        1,
+        hiddenSize,
+      );
+      // A tunnel to another machine begins on loopback, too.
+      const isHere = welcome.name.startsWith(`${os.hostname()}, `);
+      const isLocal = isHere && isLoopback(connection.localAddress);
+      const how = channelFor(next, options.channel);
+      const channel = await offerChannel(connection, mostRowBytes, how);
+      const agreed = await offerCodec(channel, { ...next, isLocal }, hiddenSize);
+      const sender = new TensorSender(channel, codecNamed(agreed.codec), hiddenSize, tracer);
+      return new OutgoingLink(connection, sender, agreed, onLost);
     } catch (error) {
       connection.close('cannot agree on how to send');
       throw error;

@@ -2,16 +2,18 @@ import type { Logger } from 'pino';
 import { EngineError, type Engine, type Stage, type StageOptions } from '../engine/engine.js';
 import type { SegmentResult, Step } from '../step/step.js';
 import type { StageReport } from '../transport/messages/messages.js';
+import { acceptCodec, type AgreedCodec } from '../transport/protocol/agree-on-codec.js';
 import { acceptChannel } from '../transport/protocol/open-channel.js';
 import { stageReport } from '../transport/protocol/stage-report.js';
 import { TensorReceiver } from '../transport/protocol/tensor-link.js';
 import { Tracer } from '../transport/protocol/tracer.js';
-import type { CodecName } from '../transport/wire/codecs/codec.js';
+import type { CodecChoice } from '../transport/wire/codecs/codec.js';
 import { codecNamed } from '../transport/wire/codecs/codecs.js';
 import type { Connection } from '../transport/wire/connection.js';
 import { TransportError } from '../transport/wire/errors.js';
 import { OutgoingLink, type LinkOptions, type NextStage } from './outgoing-link.js';
 import { StageRunner } from './stage-runner.js';
+import { StepWatch } from './step-watch.js';
 import type { Turns } from './turns.js';
 import type { SegmentId } from './wanted-segments.js';
 
@@ -41,6 +43,7 @@ const noRows = new Float32Array(0);
 export class StageHost implements AsyncDisposable {
   readonly tracer = new Tracer();
   readonly #closing = new AbortController();
+  readonly #watch: StepWatch;
   #closed: Promise<void> | undefined;
   #loading: Promise<Stage> | undefined;
   #stage: Stage | undefined;
@@ -55,7 +58,9 @@ export class StageHost implements AsyncDisposable {
   constructor(
     private readonly options: StageHostOptions,
     private readonly events: StageEvents,
-  ) {}
+  ) {
+    this.#watch = new StepWatch(options.turns);
+  }
 
   get stage(): Stage | undefined {
     return this.#stage;
@@ -77,30 +82,32 @@ export class StageHost implements AsyncDisposable {
   /**
    * Makes the stage a part of the route of this epoch: steps of older ones are dropped. The link that was there ends.
    * @param next the next stage; without one this is the last
+   * @returns how hidden states travel to it
    * @throws TransportError when the next stage cannot be reached, or the stage was linked anew or closed meanwhile
    */
-  async link(epoch: number, next?: NextStage): Promise<void> {
+  async link(epoch: number, next?: NextStage): Promise<AgreedCodec | undefined> {
     this.#throwIfClosed();
     const count = ++this.#links;
     this.#next?.close('the stage is linked anew');
     this.#next = undefined;
     this.#epoch = epoch;
     this.#runner?.beginEpoch(epoch);
-    if (!next) return;
+    if (!next) return undefined;
     const onLost = (error: TransportError) => this.events.onLinkLost(error);
     const link = await OutgoingLink.open(next, this.options, this.tracer, onLost);
-    if (count === this.#links) this.#next = link;
-    else {
+    if (count !== this.#links) {
       link.close('not needed any more');
       throw new TransportError('closed', `${this.options.name} was linked anew, or closed`);
     }
+    this.#next = link;
+    return link.agreed;
   }
 
   /**
    * Takes the connection that the previous stage's steps come over, instead of the one before. It needs a stage.
    * @throws TransportError when the previous stage and this one cannot agree on how to send; the connection is closed then
    */
-  async attach(connection: Connection, codec: CodecName): Promise<void> {
+  async attach(connection: Connection, choice: CodecChoice): Promise<void> {
     const runner = this.#runner;
     if (this.#closed || !runner) throw new EngineError('internal', 'no stage is loaded here');
     this.#previous?.close('replaced by another connection');
@@ -108,6 +115,7 @@ export class StageHost implements AsyncDisposable {
     void connection.closed.then(({ message }) => this.options.logger.debug(message));
     try {
       const channel = await acceptChannel(connection, this.options.channel);
+      const codec = await acceptCodec(channel, choice);
       if (this.#previous !== connection) throw new TransportError('closed', 'replaced, or closed');
       this.#receiver = new TensorReceiver(
         channel,
@@ -129,7 +137,7 @@ export class StageHost implements AsyncDisposable {
    */
   submit(step: Step): Promise<void> | void {
     this.#throwIfClosed();
-    return this.#runner ? this.#runner.enqueue(step, noRows) : this.#send(step, noRows);
+    return this.#runner ? this.#runner.enqueue(step, noRows) : this.#pass(step);
   }
 
   /** Drops segments that are not done, or have not even arrived: they give no result. */
@@ -169,6 +177,14 @@ export class StageHost implements AsyncDisposable {
       { ...this.options, tracer: this.tracer },
     );
     this.#runner.beginEpoch(this.#epoch);
+  }
+
+  /** Without a shard. */
+  #pass(step: Step): Promise<void> {
+    this.#watch.end();
+    const sent = this.#send(step, noRows);
+    this.#watch.begin();
+    return sent;
   }
 
   #send(step: Step, hidden: Float32Array): Promise<void> {

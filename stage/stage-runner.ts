@@ -1,8 +1,10 @@
 import type { Stage } from '../engine/engine.js';
-import { rowsOfStep, type Segment, type SegmentResult, type Step } from '../step/step.js';
+import type { Segment, SegmentResult, Step } from '../step/step.js';
+import type { StepTimes } from '../transport/messages/messages.js';
 import type { Tracer } from '../transport/protocol/tracer.js';
 import { rowsOf } from './keep-segments.js';
-import { StepCostEstimate, type StepCost } from './step-cost.js';
+import { StepCostEstimate } from './step-cost.js';
+import { StepWatch } from './step-watch.js';
 import type { Turns } from './turns.js';
 import { WantedSegments, type SegmentId } from './wanted-segments.js';
 
@@ -23,12 +25,14 @@ export interface StageRunnerOptions {
   readonly tracer: Tracer;
 }
 
-/** Where a stage's time went since the last reset, in milliseconds, and what it has learnt of its costs. */
-export interface RunnerStats extends StepCost {
+/** Where a stage's time went since the last reset, in milliseconds. */
+export interface RunnerStats {
   readonly steps: number;
   readonly computeMs: number;
   /** Nothing to compute. */
   readonly waitMs: number;
+  /** What it has learnt of its costs, ever. */
+  readonly times: readonly StepTimes[];
 }
 
 /** A step on its way through the stage, less what nobody wants any more. */
@@ -49,6 +53,7 @@ export class StageRunner {
   readonly #queue: Work[] = [];
   readonly #wanted = new WantedSegments();
   readonly #cost = new StepCostEstimate();
+  readonly #watch: StepWatch;
   readonly #output: Float32Array;
   #wake: (() => void) | undefined;
   #stopped = false;
@@ -65,6 +70,7 @@ export class StageRunner {
   ) {
     const rows = stage.shard.head ? 0 : options.maxStepRows;
     this.#output = new Float32Array(rows * stage.hiddenSize);
+    this.#watch = new StepWatch(options.turns);
     this.#finished = this.#run();
   }
 
@@ -92,7 +98,7 @@ export class StageRunner {
 
   get stats(): RunnerStats {
     const waiting = this.#waitingSince === undefined ? 0 : performance.now() - this.#waitingSince;
-    return { ...this.#stats, ...this.#cost.cost, waitMs: this.#stats.waitMs + waiting };
+    return { ...this.#stats, times: this.#cost.times, waitMs: this.#stats.waitMs + waiting };
   }
 
   resetStats(): void {
@@ -124,8 +130,11 @@ export class StageRunner {
 
   async #take(): Promise<Work | undefined> {
     this.#waitingSince = performance.now();
-    while (this.#queue.length === 0 && !this.#stopped)
+    while (this.#queue.length === 0 && !this.#stopped) {
+      this.#watch.begin();
       await new Promise<void>((resolve) => (this.#wake = resolve));
+      this.#watch.end();
+    }
     this.#stats.waitMs += performance.now() - this.#waitingSince;
     this.#waitingSince = undefined;
     this.#wake = undefined;
@@ -159,7 +168,7 @@ export class StageRunner {
     const ms = performance.now() - begin;
     this.#stats.steps++;
     this.#stats.computeMs += ms;
-    this.#cost.add(rowsOfStep(step), ms);
+    this.#cost.add(step.segments, ms);
     this.options.tracer.record('compute', step.id, begin);
   }
 

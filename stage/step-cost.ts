@@ -1,41 +1,55 @@
-/** How long a stage takes for a step: a fixed part (weights, overhead) and a part for each row; both 0 while unknown. */
-export interface StepCost {
-  readonly fixedMs: number;
-  readonly perRowMs: number;
+import type { Segment } from '../step/step.js';
+import type { StepTimes } from '../transport/messages/messages.js';
+
+/** Steps count for less by this factor with every new one of their class. */
+const forgetting = 0.8;
+
+interface Sums {
+  weight: number;
+  rows: number;
+  cells: number;
+  ms: number;
 }
 
-const unknown: StepCost = { fixedMs: 0, perRowMs: 0 };
-
-/** Steps count for less by this factor with every new one. */
-const forgetting = 0.95;
-
 /**
- * Learns what a step costs from those that were measured: a least-squares line through (rows, milliseconds), in which
- * old steps fade. It is unknown until there were steps of different sizes.
+ * Learns what steps cost from those that were computed: means over steps of about the same size, in which old steps
+ * fade.
  */
 export class StepCostEstimate {
-  #weight = 0;
-  #rows = 0;
-  #ms = 0;
-  #rowsSquared = 0;
-  #rowsMs = 0;
+  /** By the power of two that the rows reach. */
+  readonly #classes = new Map<number, Sums>();
 
-  /** @param ms that computing the step took */
-  add(rows: number, ms: number): void {
-    this.#weight = this.#weight * forgetting + 1;
-    this.#rows = this.#rows * forgetting + rows;
-    this.#ms = this.#ms * forgetting + ms;
-    this.#rowsSquared = this.#rowsSquared * forgetting + rows * rows;
-    this.#rowsMs = this.#rowsMs * forgetting + rows * ms;
+  /**
+   * @param segments of the step
+   * @param ms that computing it took
+   */
+  add(segments: readonly Segment[], ms: number): void {
+    let rows = 0;
+    let looks = 0;
+    for (const { tokens, visible } of segments) {
+      rows += tokens.length;
+      looks += tokens.length * visible.windowLength;
+    }
+    const cells = looks / rows;
+    const size = Math.floor(Math.log2(Math.max(1, rows)));
+    const sums = this.#classes.get(size) ?? { weight: 0, rows: 0, cells: 0, ms: 0 };
+    this.#classes.set(size, {
+      weight: sums.weight * forgetting + 1,
+      rows: sums.rows * forgetting + rows,
+      cells: sums.cells * forgetting + cells,
+      ms: sums.ms * forgetting + ms,
+    });
   }
 
-  get cost(): StepCost {
-    const spread = this.#weight * this.#rowsSquared - this.#rows ** 2;
-    if (this.#weight < 2 || spread < 1e-3 * this.#rows ** 2) return unknown;
-    const perRowMs = (this.#weight * this.#rowsMs - this.#rows * this.#ms) / spread;
-    const fixedMs = (this.#ms - perRowMs * this.#rows) / this.#weight;
-    if (perRowMs <= 0) return unknown;
-    // Steps never cost nothing: a line that says so was bent by noise.
-    return { fixedMs: Math.max(fixedMs, perRowMs), perRowMs };
+  /** What steps of each class took on average, small ones first. */
+  get times(): StepTimes[] {
+    return [...this.#classes.values()]
+      .map(({ weight, rows, cells, ms }) => ({
+        steps: weight,
+        tokens: rows / weight,
+        cells: cells / weight,
+        ms: ms / weight,
+      }))
+      .sort((a, b) => a.tokens - b.tokens);
   }
 }

@@ -3,6 +3,11 @@ export class Turns {
   #isTaken = false;
   readonly #waiting: (() => void)[] = [];
 
+  /** Whether something uses the device. */
+  get isTaken(): boolean {
+    return this.#isTaken;
+  }
+
   async take<Result>(use: () => Promise<Result>): Promise<Result> {
     if (this.#isTaken) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#isTaken = true;

@@ -6,7 +6,7 @@ import type { NextStage } from '../stage/outgoing-link.js';
 import type { Shard } from '../step/shard.js';
 import type { Messages } from '../transport/messages/messages.js';
 import { transportChoices } from '../transport/protocol/open-channel.js';
-import { codecNames } from '../transport/wire/codecs/codecs.js';
+import { codecChoices } from '../transport/wire/codecs/codecs.js';
 import { queueKinds } from '../transport/wire/rdma/queue-pair.js';
 import { WorkerError } from './errors.js';
 import type { HashedTensor } from './tensor-cache.js';
@@ -37,6 +37,8 @@ const mostStepRows = 1 << 16;
 const mostInt32 = 2 ** 31 - 1;
 
 const uint32 = z.int().min(0).max(0xffff_ffff);
+
+const milliseconds = z.number().min(0);
 
 const shard = z
   .object({
@@ -117,11 +119,16 @@ const nextStage = z
     host: z.string().min(1).max(253),
     port: z.int().min(1).max(0xffff),
     stage: uint32,
-    codec: z.enum(codecNames),
+    codec: z.enum(codecChoices),
     transport: z.enum(transportChoices),
     rdmaQueue: z.union([z.enum(queueKinds), z.literal('')]),
+    expected: z.object({ decodeMs: milliseconds, promptRowMs: milliseconds }).optional(),
   })
-  .transform(({ rdmaQueue, ...rest }) => (rdmaQueue === '' ? rest : { ...rest, rdmaQueue }));
+  .transform(({ rdmaQueue, expected, ...rest }) => ({
+    ...rest,
+    ...(rdmaQueue === '' ? {} : { rdmaQueue }),
+    ...(expected ? { expected } : {}),
+  }));
 
 const link = z.object({ stage: uint32, epoch: uint32, next: nextStage.optional() });
 

@@ -10,7 +10,7 @@ import type { ChannelOptions } from '../transport/protocol/open-channel.js';
 import { stageReport } from '../transport/protocol/stage-report.js';
 import { resultMessage } from '../transport/protocol/steps.js';
 import type { TraceEvent } from '../transport/protocol/tracer.js';
-import { codecNamed } from '../transport/wire/codecs/codecs.js';
+import { codecChoiceNamed } from '../transport/wire/codecs/codecs.js';
 import type { Connection } from '../transport/wire/connection.js';
 import type { ClusterSecret } from '../transport/wire/security.js';
 import { Delivery } from './delivery.js';
@@ -78,13 +78,13 @@ export class ServedStage {
   /** Makes the stage a part of a route, and says so. @throws WorkerError, TransportError */
   async link(body: Messages['link']): Promise<void> {
     const { epoch, next } = readLink(body);
-    await this.#loaded().link(epoch, next);
-    this.control.send('linked', { stage: this.number, epoch });
+    const link = await this.#loaded().link(epoch, next);
+    this.control.send('linked', { stage: this.number, epoch, ...(link ? { link } : {}) });
   }
 
   /** Takes the connection that the previous stage's steps come over. @throws WorkerError, TransportError */
   async attachPrevious(connection: Connection, codec: string): Promise<void> {
-    await this.#loaded().attach(connection, codecNamed(codec).name);
+    await this.#loaded().attach(connection, codecChoiceNamed(codec));
   }
 
   /** Takes the connection that tensors come over. */

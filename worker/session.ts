@@ -1,8 +1,9 @@
+import { readBandwidth } from '../stage/read-bandwidth.js';
 import { Turns } from '../stage/turns.js';
 import { stageReport } from '../transport/protocol/stage-report.js';
 import type { Message, Messages } from '../transport/messages/messages.js';
 import type { Hello } from '../transport/protocol/handshake.js';
-import { codecNamed } from '../transport/wire/codecs/codecs.js';
+import { codecChoiceNamed } from '../transport/wire/codecs/codecs.js';
 import type { Connection } from '../transport/wire/connection.js';
 import { TransportError } from '../transport/wire/errors.js';
 import { WorkerError } from './errors.js';
@@ -39,7 +40,7 @@ export class Session {
   /** @throws TransportError 'refused' when the connection would be of no use now */
   check({ role, stage, codec }: Pick<Hello, 'role' | 'stage' | 'codec'>): void {
     const found = this.#find(stage);
-    if (role === 'tensor') codecNamed(codec);
+    if (role === 'tensor') codecChoiceNamed(codec);
     if (role === 'tensor' ? !found?.isReady : !found?.wantsWeights)
       throw new TransportError(
         'refused',
@@ -83,6 +84,9 @@ export class Session {
         return;
       case 'statsRequest':
         this.#report(body);
+        return;
+      case 'bandwidthRequest':
+        void this.#measureBandwidth(body);
         return;
       case 'traceRequest':
         this.#trace(body);
@@ -160,6 +164,11 @@ export class Session {
     const report = found?.report ?? stageReport(undefined, undefined, undefined);
     this.control.send('stats', { request, stage, report });
     if (reset) found?.resetReport();
+  }
+
+  async #measureBandwidth({ request, stage }: Messages['bandwidthRequest']): Promise<void> {
+    const bytesPerSecond = await readBandwidth(this.#options.engine);
+    this.control.send('bandwidth', { request, stage, bytesPerSecond });
   }
 
   #trace({ request, stage, start }: Messages['traceRequest']): void {

@@ -115,14 +115,18 @@ describe('a stage runner', () => {
 
   test('counts what it computed, and learns what it costs', async () => {
     const { stage, runner, enqueue } = start();
-    expect(runner.stats).toMatchObject({ steps: 0, computeMs: 0, fixedMs: 0, perRowMs: 0 });
+    expect(runner.stats).toMatchObject({ steps: 0, computeMs: 0, times: [] });
     for (const id of [1, 2]) enqueue(stepOf(id));
     await settle();
     await stage.finish();
     await stage.finish(new Error('broken'));
     expect(runner.stats.steps).toBe(1);
     runner.resetStats();
-    expect(runner.stats).toMatchObject({ steps: 0, computeMs: 0 });
+    expect(runner.stats).toMatchObject({
+      steps: 0,
+      computeMs: 0,
+      times: [{ steps: 1, tokens: 1 }],
+    });
   });
 
   test('gives up the step under way when it is stopped, and says nothing of it', async () => {

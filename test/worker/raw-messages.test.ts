@@ -121,6 +121,7 @@ describe('control messages that make no sense', () => {
       ...oddHeaders('unload', { stage: 3 }),
       ...oddHeaders('cancel', { steps: [1], sequences: [1] }),
       ...oddHeaders('statsRequest', { request: 1, stage: 1, reset: false }),
+      ...oddHeaders('bandwidthRequest', { request: 1, stage: 1 }),
       ...oddHeaders('traceRequest', { request: 1, stage: 1, start: true }),
       ...emptyMessages(),
     ];

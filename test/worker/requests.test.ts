@@ -82,6 +82,9 @@ const nextChanges: readonly Change[] = [
   ...each('codec', oddNames, (codec) => ({ codec })),
   ...each('transport', oddNames, (transport) => ({ transport })),
   ...each('rdmaQueue', oddNames.slice(1), (rdmaQueue) => ({ rdmaQueue })),
+  ...each('decodeMs', [-1, NaN, Infinity], (decodeMs) => ({
+    expected: { decodeMs, promptRowMs: 1 },
+  })),
 ];
 
 const refusal = { name: 'WorkerError', code: 'message' };

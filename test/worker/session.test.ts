@@ -51,7 +51,8 @@ async function linkAll(
       epoch,
       ...(next === undefined ? {} : { next: nextOf(worker, next) }),
     });
-    expect(await coordinator.next('linked')).toEqual({ stage, epoch });
+    const link = next === undefined ? undefined : { codec: 'f32', figures: undefined };
+    expect(await coordinator.next('linked')).toEqual({ stage, epoch, link });
   }
 }
 

@@ -2,7 +2,14 @@ import type protobuf from 'protobufjs';
 import { isOptional, loadSchema, messageType } from './schema.js';
 import type { Messages, StepBody } from './types.js';
 
-export type { LatencySummary, Messages, QueueAddress, StageReport, StepBody } from './types.js';
+export type {
+  LatencySummary,
+  Messages,
+  QueueAddress,
+  StageReport,
+  StepBody,
+  StepTimes,
+} from './types.js';
 
 export type MessageKind = keyof Messages;
 

@@ -36,6 +36,11 @@ export interface Messages {
   readonly framesSent: FramesSent;
   readonly framesArrived: FramesArrived;
   readonly rdmaEnded: RdmaEnded;
+  readonly bandwidthRequest: BandwidthRequest;
+  readonly bandwidth: Bandwidth;
+  readonly linkProbe: LinkProbe;
+  readonly linkProbed: LinkProbed;
+  readonly linkCodec: LinkCodec;
 }
 
 /** Handshake: the side that dials sends this, the other answers Welcome or Refuse. */
@@ -52,7 +57,7 @@ export interface Hello {
   readonly name: string;
   /** For "tensor" and "weights": the stage that they are for. */
   readonly stage: number;
-  /** For "tensor": how hidden states will be encoded. */
+  /** For "tensor": how hidden states will be encoded; "auto" has the link measured first. */
   readonly codec: string;
 }
 
@@ -175,11 +180,32 @@ export interface NextStage {
   /** "auto", "tcp" or "rdma", and for RDMA "rc", "uc" or empty. */
   readonly transport: string;
   readonly rdmaQueue: string;
+  /** What the choice of a codec rests on where it is "auto". */
+  readonly expected?: ExpectedStep;
+}
+
+/** Milliseconds that a decode step is expected to take on all stages, and each row of a prompt on the slowest. */
+export interface ExpectedStep {
+  readonly decodeMs: number;
+  readonly promptRowMs: number;
 }
 
 export interface Linked {
   readonly stage: number;
   readonly epoch: number;
+  /** How hidden states travel to the next stage; absent for the last one. */
+  readonly link?: LinkReport;
+}
+
+export interface LinkReport {
+  readonly codec: string;
+  /** Where the codec was chosen by them. */
+  readonly figures?: LinkFigures;
+}
+
+export interface LinkFigures {
+  readonly roundTripMs: number;
+  readonly bytesPerMs: number;
 }
 
 /** Frees a stage. Answered by Unloaded. */
@@ -234,6 +260,7 @@ export interface Sampling {
   readonly minP: number;
   readonly repetitionPenalty: number;
   readonly seed: number;
+  readonly typicalP: number;
 }
 
 /** The receiver of steps allows this many more. */
@@ -302,6 +329,19 @@ export interface Trace {
   readonly nowMs: number;
 }
 
+/** Asks how fast the worker's threads read memory; it is measured once, so better not while steps are under way. */
+export interface BandwidthRequest {
+  readonly request: number;
+  readonly stage: number;
+}
+
+export interface Bandwidth {
+  readonly request: number;
+  readonly stage: number;
+  /** 0 where stages compute from other memory, such as a GPU's. */
+  readonly bytesPerSecond: number;
+}
+
 export interface LatencySummary {
   readonly samples: number;
   readonly p50Ms: number;
@@ -318,9 +358,8 @@ export interface Stats {
 
 export interface StageReport {
   readonly steps: number;
-  /** What a step costs here, learnt from those that were computed: fixedMs + perRowMs * rows; both 0 while unknown. */
-  readonly fixedMs: number;
-  readonly perRowMs: number;
+  /** What steps of some sizes take here, learnt from those that were computed; small ones first. */
+  readonly times: readonly StepTimes[];
   readonly computeMs: number;
   readonly encodeMs: number;
   readonly decodeMs: number;
@@ -331,6 +370,16 @@ export interface StageReport {
   readonly residentBytes: number;
   /** Outgoing link: milliseconds from sending a step to its receipt. */
   readonly latency: LatencySummary;
+}
+
+/** Means over steps of about one size, of which the latest count most. */
+export interface StepTimes {
+  /** How many steps the means are worth. */
+  readonly steps: number;
+  readonly tokens: number;
+  /** That a token looks at. */
+  readonly cells: number;
+  readonly ms: number;
 }
 
 /** The first message on a tensor connection, from the stage that dialled: how it will send its steps. */
@@ -374,4 +423,16 @@ export interface FramesArrived {
 export interface RdmaEnded {
   readonly arrived: number;
   readonly cause: string;
+}
+
+/**
+ * On a tensor connection whose codec is to be chosen, before any step: the receiver answers probes, whose payload is
+ * of any size, until the sender says what it has chosen.
+ */
+export type LinkProbe = Record<string, never>;
+
+export type LinkProbed = Record<string, never>;
+
+export interface LinkCodec {
+  readonly codec: string;
 }

@@ -179,7 +179,8 @@ function mostSlotBytes(): number {
   return major > 25 || (major === 25 && minor >= 3) ? largestSlotBytes : smallestSlotBytes;
 }
 
-function isLoopback(address: string): boolean {
+/** Whether an address of this machine is one that no other reaches. */
+export function isLoopback(address: string): boolean {
   return address === '' || address === '::1' || address.startsWith('127.');
 }
 

@@ -3,10 +3,7 @@ import { noLatency } from './link-latency.js';
 import type { TensorReceiver, TensorSender } from './tensor-link.js';
 
 /** What a stage knows of its own computing; the rest of a report is about its links. */
-export type ComputeReport = Pick<
-  StageReport,
-  'steps' | 'fixedMs' | 'perRowMs' | 'computeMs' | 'waitMs'
->;
+export type ComputeReport = Pick<StageReport, 'steps' | 'times' | 'computeMs' | 'waitMs'>;
 
 /**
  * Where a stage's time went and what crossed its links, in the form that coordinator and workers exchange.
@@ -20,8 +17,7 @@ export function stageReport(
 ): StageReport {
   return {
     steps: computing?.steps ?? 0,
-    fixedMs: computing?.fixedMs ?? 0,
-    perRowMs: computing?.perRowMs ?? 0,
+    times: computing?.times ?? [],
     computeMs: computing?.computeMs ?? 0,
     waitMs: computing?.waitMs ?? 0,
     encodeMs: sender?.encodeMs ?? 0,

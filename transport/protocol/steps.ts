@@ -94,8 +94,8 @@ function countsRanges(counts: Int32Array, ranges: Int32Array): boolean {
   return ranges.length === 2 * all;
 }
 
-function isNumeric({ temperature, topP, minP, repetitionPenalty }: Sampling): boolean {
-  return [temperature, topP, minP, repetitionPenalty].every(Number.isFinite);
+function isNumeric({ temperature, typicalP, topP, minP, repetitionPenalty }: Sampling): boolean {
+  return [temperature, typicalP, topP, minP, repetitionPenalty].every(Number.isFinite);
 }
 
 /** What the last stage gives for a step. */

@@ -64,9 +64,21 @@ const samples: Messages = {
   link: {
     stage: 1,
     epoch: 2 ** 32 - 1,
-    next: { host: '::1', port: 65535, stage: 2, codec: 'f16', transport: 'auto', rdmaQueue: 'uc' },
+    next: {
+      host: '::1',
+      port: 65535,
+      stage: 2,
+      codec: 'auto',
+      transport: 'auto',
+      rdmaQueue: 'uc',
+      expected: { decodeMs: 12.5, promptRowMs: 0 },
+    },
   },
-  linked: { stage: 1, epoch: 7 },
+  linked: {
+    stage: 1,
+    epoch: 7,
+    link: { codec: 'f16', figures: { roundTripMs: 0.125, bytesPerMs: 112_000.5 } },
+  },
   unload: { stage: 0 },
   unloaded: { stage: 5 },
   step: { id: 2 ** 32 - 1, epoch: 0, bodyBytes: 200_000, receipt: true },
@@ -95,8 +107,10 @@ const samples: Messages = {
     stage: 1,
     report: {
       steps: 7,
-      fixedMs: 0.125,
-      perRowMs: 0,
+      times: [
+        { steps: 1, tokens: 1, cells: 256, ms: 0.125 },
+        { steps: 4.5, tokens: 512, cells: 2 ** 20, ms: 0 },
+      ],
       computeMs: 1.25,
       encodeMs: 0,
       decodeMs: 1e-9,
@@ -108,6 +122,8 @@ const samples: Messages = {
       latency: { samples: 3, p50Ms: 0.5, p90Ms: 1, p99Ms: 2, maxMs: 2.5 },
     },
   },
+  bandwidthRequest: { request: 3, stage: 1 },
+  bandwidth: { request: 3, stage: 1, bytesPerSecond: 2e10 },
   traceRequest: { request: 2, stage: 1, start: true },
   trace: { request: 2, stage: 0, events: '[]', nowMs: 1.5e12 },
   channelOffer: { transport: 'rdma', queue: 'rc', slotBytes: 65536, address: queueAddress },
@@ -116,6 +132,9 @@ const samples: Messages = {
   framesSent: { count: 2 ** 32 - 1 },
   framesArrived: { count: 0 },
   rdmaEnded: { arrived: 5, cause: 'frame 6 was lost' },
+  linkProbe: {},
+  linkProbed: {},
+  linkCodec: { codec: 'int8' },
 };
 
 const kinds = Object.keys(samples) as MessageKind[];

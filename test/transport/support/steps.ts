@@ -34,6 +34,7 @@ function segmentOf(rows: number, sequence: number, seed: number): Segment {
     sampling: {
       temperature: 0.8,
       topK: 0,
+      typicalP: 0.9,
       topP: 0.95,
       minP: 0.05,
       repetitionPenalty: 1,

@@ -106,6 +106,11 @@ export function oddLinks(link: Link & Required<Pick<Link, 'next'>>): Odd<Link>[]
   const nexts = [
     ...odd(next, ['port', 'stage'], oddNumbers),
     ...odd(next, ['host', 'codec', 'transport', 'rdmaQueue'], oddStrings),
+    ...odd(
+      next,
+      ['expected'],
+      [-1, NaN, Infinity].map((decodeMs) => ({ decodeMs, promptRowMs: 1 })),
+    ),
   ];
   return [
     ...odd<Link>(link, ['stage'], oddNumbers),
@@ -122,7 +127,7 @@ export function oddSteps(good: Segment, maxStepRows: number): Odd<Step>[] {
   const wants = [[], [255, 255], [23, 1]].map((each) => Uint8Array.from(each));
   const samplings = odd(
     { ...greedy, temperature: 1 },
-    ['temperature', 'topK', 'topP', 'minP', 'repetitionPenalty', 'seed'],
+    ['temperature', 'topK', 'typicalP', 'topP', 'minP', 'repetitionPenalty', 'seed'],
     oddNumbers,
   );
   const visibles = [

@@ -1,6 +1,9 @@
 /** How a hidden state can be encoded on a link. */
 export type CodecName = 'f32' | 'f16' | 'bf16' | 'fp8' | 'int8';
 
+/** What can be asked for: a codec, or the most exact one that the link carries for free. */
+export type CodecChoice = CodecName | 'auto';
+
 /** Encodes rows of hidden states. Stateless; buffers belong to the caller. */
 export interface Codec {
   readonly name: CodecName;

@@ -1,4 +1,4 @@
-import { SpinTime } from './spin-time.js';
+import { SpinTime } from '../spin-time.js';
 
 /** A queue that is looked at. */
 export interface WatchedQueue {

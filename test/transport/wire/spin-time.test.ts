@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { SpinTime } from '../../../../transport/wire/rdma/spin-time.js';
+import { SpinTime } from '../../../transport/wire/spin-time.js';
 
 describe('looking without a pause', () => {
   test('goes on for about as long as completions take to come', () => {

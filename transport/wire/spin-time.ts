@@ -1,6 +1,5 @@
-/** Milliseconds: looking without a pause is never shorter, and never longer. */
+/** Milliseconds: looking without a pause is never shorter. */
 const shortestMs = 0.05;
-const longestMs = 3;
 
 /** By how much a wait that was longer or shorter than usual changes what is usual. */
 const change = 1.1;
@@ -13,7 +12,12 @@ export class SpinTime {
   /** When something was last found, or expected. */
   #since = 0;
   /** Running median of the time between that and the next completion: a mean would follow the rare long waits. */
-  #usualMs = longestMs;
+  #usualMs: number;
+
+  /** @param longestMs looking without a pause is never longer */
+  constructor(private readonly longestMs = 3) {
+    this.#usualMs = longestMs;
+  }
 
   /** Something was sent, and an answer may come. @param nowMs on any clock */
   expect(nowMs: number): void {
@@ -24,14 +28,14 @@ export class SpinTime {
   found(nowMs: number): void {
     const isLonger = nowMs - this.#since > this.#usualMs;
     const usualMs = isLonger ? this.#usualMs * change : this.#usualMs / change;
-    this.#usualMs = Math.min(2 * longestMs, Math.max(shortestMs, usualMs));
+    this.#usualMs = Math.min(2 * this.longestMs, Math.max(shortestMs, usualMs));
     this.#since = nowMs;
   }
 
   /** Whether to look on, when nothing has completed. */
   goesOn(nowMs: number): boolean {
-    const isWorthwhile = this.#usualMs < longestMs;
-    const spinMs = isWorthwhile ? Math.min(longestMs, 2 * this.#usualMs) : shortestMs;
+    const isWorthwhile = this.#usualMs < this.longestMs;
+    const spinMs = isWorthwhile ? Math.min(this.longestMs, 2 * this.#usualMs) : shortestMs;
     return nowMs - this.#since < spinMs;
   }
 }
