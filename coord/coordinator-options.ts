@@ -3,7 +3,7 @@ import type { Engine, KvType } from '../engine/engine.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import type { Turns } from '../stage/turns.js';
 import type { ChannelChoices, ChannelOptions } from '../transport/protocol/open-channel.js';
-import type { CodecName } from '../transport/wire/codecs/codec.js';
+import type { CodecChoice } from '../transport/wire/codecs/codec.js';
 import type { ClusterSecret } from '../transport/wire/security.js';
 import { CoordinatorError } from './errors.js';
 import type { WorkerAddress } from './remote-worker.js';
@@ -28,17 +28,19 @@ export interface CoordinatorOptions {
   readonly kvType: KvType;
   /** Token ids of a text as people write them; asked for when keys and values have to be calibrated. */
   readonly calibrationText: () => Int32Array;
-  /** How hidden states travel: one for all links, or one per link in pipeline order. */
-  readonly codec: CodecName | readonly CodecName[];
+  /** How hidden states travel: one choice for all links, or one per link in pipeline order. */
+  readonly codec: CodecChoice | readonly CodecChoice[];
   /** What tensors travel by; default: RDMA where both ends have it. */
   readonly channel?: ChannelChoices;
   /** Most tokens in one step of a prompt; longer prompts are cut smaller where that is faster. */
   readonly chunkTokens: number;
   /** Drafts tokens, so that several can be in the pipeline at once. Asked for when the stages are loaded. */
   readonly speculation?: () => Promise<SpeculationOptions | undefined>;
+  /** Whether to measure what steps cost when stages are loaded, also where no drafts are planned by it. */
+  readonly measuresCosts?: boolean;
   /** Memory of the coordinator's device that the plan leaves to others, such as a draft model. */
   readonly reservedBytes?: number;
-  /** Where hashes of tensors are kept. */
+  /** Where hashes of tensors, and measured costs, are kept. */
   readonly cacheDirectory: string;
   /** What becomes of answers when a worker is lost: they fail (default), or wait until its stage is moved. */
   readonly onLostWorker?: 'fail' | 'wait';
@@ -48,9 +50,9 @@ export interface CoordinatorOptions {
   readonly onCalibration?: (tokens: number, totalTokens: number) => void;
 }
 
-/** The codec of a link. @param link counted from the coordinator's own */
-export function codecOf({ codec }: CoordinatorOptions, link: number): CodecName {
-  return typeof codec === 'string' ? codec : (codec[link] ?? 'f32');
+/** What is asked for on a link. @param link counted from the coordinator's own */
+export function codecOf({ codec }: CoordinatorOptions, link: number): CodecChoice {
+  return typeof codec === 'string' ? codec : (codec[link] ?? 'auto');
 }
 
 /** What all links travel by, where workers were not started with something else. */

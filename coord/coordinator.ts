@@ -1,17 +1,18 @@
-import type { StepCost } from '../stage/step-cost.js';
 import type { Segment, SegmentResult } from '../step/step.js';
 import type { StageReport } from '../transport/messages/messages.js';
 import type { TraceEvent } from '../transport/protocol/tracer.js';
 import { CellMap } from './cells.js';
-import { slowestStage } from './chunk-size.js';
 import { Conversation } from './conversation.js';
 import type { CoordinatorOptions } from './coordinator-options.js';
+import { CostCache } from './cost-cache.js';
 import { Deployment } from './deployment.js';
 import { CoordinatorError } from './errors.js';
 import { calibrationSegments } from './kv-calibration.js';
+import type { NamedLink } from './links.js';
 import { Pipeline } from './pipeline.js';
 import type { Plan } from './plan.js';
 import type { WorkerAddress } from './remote-worker.js';
+import { RouteCosts } from './route-costs.js';
 import { Speculator } from './speculator.js';
 import { stageStats, type StageStats } from './stage-stats.js';
 
@@ -24,8 +25,8 @@ export class Coordinator implements AsyncDisposable {
   readonly #cellMap: CellMap;
   #deployment!: Deployment;
   #speculator: Speculator | undefined;
-  #stepCost: StepCost | undefined;
-  #isLearningCost = false;
+  #costs!: RouteCosts;
+  #isLearningCosts = false;
   #statsSince = performance.now();
   #closing: Promise<void> | undefined;
 
@@ -48,8 +49,8 @@ export class Coordinator implements AsyncDisposable {
     });
     try {
       await coordinator.#deployment.load();
-      await coordinator.#useNewRoute();
       await coordinator.#prepareSpeculation();
+      await coordinator.#useNewRoute();
       return coordinator;
     } catch (error) {
       await coordinator.close();
@@ -59,6 +60,11 @@ export class Coordinator implements AsyncDisposable {
 
   get plan(): Plan {
     return this.#deployment.plan;
+  }
+
+  /** How hidden states travel, in pipeline order: from each stage but the last to the next. */
+  get links(): readonly NamedLink[] {
+    return this.#deployment.links;
   }
 
   /** What stages keep keys and values in. */
@@ -79,9 +85,8 @@ export class Coordinator implements AsyncDisposable {
       pipeline: this.#pipeline,
       cellMap: this.#cellMap,
       chunkTokens: this.options.chunkTokens,
-      stages: this.#deployment.computingStages,
-      stepCost: () => this.#stepCost,
-      onPromptRead: () => void this.#learnCost(),
+      stepCosts: () => this.#costs.stages,
+      onPromptRead: () => void this.#learnCosts(),
       ...(speculator ? { drafts: (sequence) => speculator.for(sequence) } : {}),
     });
   }
@@ -131,6 +136,14 @@ export class Coordinator implements AsyncDisposable {
     );
   }
 
+  /** What every stage's threads read from memory, in bytes per second; see `StagePort`. @throws CoordinatorError 'worker-lost' */
+  async bandwidths(): Promise<number[]> {
+    const measured: number[] = [];
+    // One after the other: they may share a machine.
+    for (const stage of this.#deployment.stages) measured.push(await stage.bandwidth());
+    return measured;
+  }
+
   /** Ends all answers and frees all stages. Idempotent. */
   close(): Promise<void> {
     this.#pipeline.break(new CoordinatorError('cancelled', 'the coordinator was closed'));
@@ -145,11 +158,33 @@ export class Coordinator implements AsyncDisposable {
     if (this.#closing) throw new CoordinatorError('cancelled', 'the coordinator was closed');
   }
 
-  /** Links the stages anew, and has those calibrated that need it: a new one knows no scales. */
+  /**
+   * Links the stages anew, has those calibrated that need it, as a new one knows no scales, and measures what they cost.
+   * Nobody's keys and values are in their cells now.
+   */
   async #useNewRoute(): Promise<void> {
     this.#pipeline.use(await this.#deployment.link());
     if (this.kvTypes.has('int8')) await this.#calibrateKv();
+    this.#costs = await this.#knowCosts();
+    this.#speculator?.use(this.#costs.pipeline);
     this.#pipeline.resume();
+  }
+
+  async #knowCosts(): Promise<RouteCosts> {
+    const { cacheDirectory, chunkTokens, measuresCosts } = this.options;
+    const keys = this.#deployment.costKeys;
+    if (!measuresCosts && !this.#speculator?.needsCosts) return RouteCosts.unknown(keys);
+    const costs = await RouteCosts.of(keys, {
+      pipeline: this.#pipeline,
+      startTrace: () => this.startTrace(),
+      stopTrace: () => this.stopTrace(),
+      cache: new CostCache(cacheDirectory),
+      cells: this.#cellMap.firstRange,
+      mostTokens: chunkTokens,
+    });
+    // Steps that were made up are in nobody's statistics.
+    await this.stats({ reset: true });
+    return costs;
   }
 
   async #calibrateKv(): Promise<void> {
@@ -167,24 +202,23 @@ export class Coordinator implements AsyncDisposable {
   }
 
   async #prepareSpeculation(): Promise<void> {
-    const { chunkTokens, logger } = this.options;
     const speculation = await this.options.speculation?.();
-    if (!speculation) return;
-    const measured = { pipeline: this.#pipeline, stats: () => this.stats({ reset: true }) };
-    const cells = this.#cellMap.firstRange;
-    this.#speculator = await Speculator.open(speculation, measured, cells, chunkTokens, logger);
+    if (speculation) this.#speculator = new Speculator(speculation, this.options.logger);
   }
 
   /** Chunks of the next prompt are cut by what this one has taught the stages. */
-  async #learnCost(): Promise<void> {
-    if (this.#isLearningCost || this.#deployment.computingStages < 2) return;
-    this.#isLearningCost = true;
+  async #learnCosts(): Promise<void> {
+    const costs = this.#costs;
+    if (this.#isLearningCosts) return;
+    this.#isLearningCosts = true;
     try {
-      this.#stepCost = slowestStage(await this.#reports(false)) ?? this.#stepCost;
+      const reports = await this.#deployment.computingReports();
+      // Of the costs of another route they would tell nothing.
+      if (costs === this.#costs) await costs.learn(reports.map(({ times }) => times));
     } catch {
       // A lost worker is told of elsewhere.
     } finally {
-      this.#isLearningCost = false;
+      this.#isLearningCosts = false;
     }
   }
 

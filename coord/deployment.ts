@@ -2,9 +2,13 @@ import { randomUUID } from 'node:crypto';
 import type { StageSizes } from '../engine/engine.js';
 import { estimateStageMemory } from '../engine/memory.js';
 import { architectureOf } from '../model/architectures/registry.js';
+import type { StageReport } from '../transport/messages/messages.js';
 import { isEmpty, type Shard } from '../step/shard.js';
 import { channelOf, checkCodecs, codecOf, type CoordinatorOptions } from './coordinator-options.js';
 import { CoordinatorError } from './errors.js';
+import { expectedStep, type PlacedShard } from './expected-step.js';
+import { Links, type NamedLink } from './links.js';
+import { longText } from './measure-costs.js';
 import { LocalStage } from './local-stage.js';
 import { checkMemory, splitLayers, type Candidate, type Plan, type PlannedStage } from './plan.js';
 import { RemoteStage } from './remote-stage.js';
@@ -28,6 +32,7 @@ export class Deployment {
   readonly #introduction: Introduction;
   readonly #hashes: TensorHashes;
   readonly #workers = new Set<RemoteWorker>();
+  readonly #links: Links;
   #shards: readonly Shard[] = [];
   #stages: StagePort[] = [];
   #planned: PlannedStage[] = [];
@@ -45,6 +50,7 @@ export class Deployment {
       softwareVersion,
       ...(secret ? { secret } : {}),
     };
+    this.#links = new Links(options.logger);
     this.#hashes = new TensorHashes(options.source, options.cacheDirectory);
   }
 
@@ -72,9 +78,26 @@ export class Deployment {
     return this.#stages;
   }
 
-  /** Stages with layers. */
-  get computingStages(): number {
-    return this.#shards.filter((shard) => !isEmpty(shard)).length;
+  /** How hidden states travel, in pipeline order: from each stage but the last to the next. */
+  get links(): readonly NamedLink[] {
+    return this.#links.links;
+  }
+
+  /** What the costs of every stage with layers depend on. */
+  get costKeys(): string[] {
+    const { source, context, conversations = 1, kvType, chunkTokens } = this.options;
+    const choices = [source.fingerprint, kvType, conversations > 1, chunkTokens];
+    const hasLongText = context >= longText;
+    return this.#shards.flatMap((shard, i) => {
+      const { computer } = this.#stages[i] as StagePort;
+      return isEmpty(shard) ? [] : [JSON.stringify([computer, shard, choices, hasLongText])];
+    });
+  }
+
+  /** What every stage with layers tells of itself. @throws CoordinatorError 'worker-lost' */
+  async computingReports(): Promise<StageReport[]> {
+    const computing = this.#stages.filter((_, i) => !isEmpty(this.#shards[i] as Shard));
+    return Promise.all(computing.map((stage) => stage.report(false)));
   }
 
   /** What stages keep keys and values in. */
@@ -102,13 +125,18 @@ export class Deployment {
   }
 
   /** Links the stages to a new route. @throws TransportError, CoordinatorError 'worker-refused', 'worker-lost' */
-  link(): Promise<Route> {
+  async link(): Promise<Route> {
     const { transport, rdmaQueue } = channelOf(this.options);
-    return Route.link(++this.#epoch, this.#stages, (link) => ({
-      codec: codecOf(this.options, link),
+    const stages = this.#stages;
+    const expected = expectedStep(this.options.source, this.#placedShards);
+    const route = await Route.link(++this.#epoch, stages, (link) => ({
+      expected,
+      codec: this.#links.choiceFor(stages, link, codecOf(this.options, link)),
       transport,
       ...(rdmaQueue ? { rdmaQueue } : {}),
     }));
+    this.#links.linked(stages, route.links);
+    return route;
   }
 
   /**
@@ -219,6 +247,15 @@ export class Deployment {
         onProgress?.({ stage: stage.name, loadedBytes, totalBytes }),
     });
     if (kvType) this.#kvTypes.add(kvType);
+  }
+
+  get #placedShards(): PlacedShard[] {
+    const { engine } = this.options;
+    const own = { device: engine.device.name, threads: engine.threads };
+    return this.#shards.map((shard, i) => {
+      const stage = this.#stages[i];
+      return { shard, ...(stage instanceof RemoteStage ? stage.worker.welcome : own) };
+    });
   }
 
   #sizes(shard: Shard): StageSizes {

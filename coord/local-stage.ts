@@ -1,5 +1,7 @@
+import os from 'node:os';
 import type { SegmentId } from '../stage/wanted-segments.js';
 import type { Engine } from '../engine/engine.js';
+import { readBandwidth } from '../stage/read-bandwidth.js';
 import { StageHost, type StageHostOptions } from '../stage/stage-host.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import { isEmpty } from '../step/shard.js';
@@ -13,6 +15,7 @@ export class LocalStage implements StagePort {
   readonly address = undefined;
   /** This process does not outlive itself. */
   readonly lost = new Promise<CoordinatorError>(() => undefined);
+  readonly computer: string;
   readonly #host: StageHost;
 
   constructor(
@@ -20,6 +23,8 @@ export class LocalStage implements StagePort {
     options: StageHostOptions,
     events: StagePortEvents,
   ) {
+    const { name, versions, device, threads } = engine;
+    this.computer = JSON.stringify([os.hostname(), name, versions, device.description, threads]);
     this.#host = new StageHost(options, {
       onResult: (step, results) => events.onResult(step, results),
       onStepFailed: (step, error) =>
@@ -34,7 +39,7 @@ export class LocalStage implements StagePort {
     return this.#host.load(this.engine, request);
   }
 
-  link(epoch: number, next?: NextStage): Promise<void> {
+  link(epoch: number, next?: NextStage) {
     return this.#host.link(epoch, next);
   }
 
@@ -50,6 +55,10 @@ export class LocalStage implements StagePort {
     const { report } = this.#host;
     if (reset) this.#host.resetReport();
     return Promise.resolve(report);
+  }
+
+  bandwidth(): Promise<number> {
+    return readBandwidth(this.engine);
   }
 
   startTrace(): void {

@@ -1,19 +1,17 @@
 import type { SegmentId } from '../stage/wanted-segments.js';
-import type { StepCost } from '../stage/step-cost.js';
-import { chunkSize } from './chunk-size.js';
+import type { StageCosts } from '../speculative/cost-model.js';
 import { cancelled, type Pipeline } from './pipeline.js';
+import { promptChunks } from './prompt-chunks.js';
 import { causalSegment } from './segments.js';
-import type { Sequence } from './sequence.js';
+import { mostDecodedTogether, type Sequence, type Stretch } from './sequence.js';
 
 /** What computing a text depends on. */
 export interface Computing {
   readonly pipeline: Pipeline;
   /** Most tokens in a step. */
   readonly chunkTokens: number;
-  /** Stages with layers. */
-  readonly stages: number;
-  /** What a step costs on the slowest stage, as far as that is known. */
-  readonly stepCost: () => StepCost | undefined;
+  /** What steps cost on every stage with layers. */
+  readonly stepCosts: () => readonly StageCosts[];
 }
 
 /** Steps of a text that may be under way at once, for each stage. */
@@ -31,7 +29,7 @@ interface Chunk extends SegmentId {
  */
 export async function nextToken(
   sequence: Sequence,
-  { pipeline, chunkTokens, stages, stepCost }: Computing,
+  { pipeline, chunkTokens, stepCosts }: Computing,
   signal: AbortSignal,
 ): Promise<number> {
   sequence.enter(await pipeline.ready(signal));
@@ -39,24 +37,29 @@ export async function nextToken(
   const end = text.certain;
   // The last token is computed in any case, as its successor is wanted.
   let sent = Math.min(computed.at, end - 1);
-  const chunk = chunkSize(end - sent, stages, stepCost(), chunkTokens);
+  const costs = stepCosts();
+  const ends = sequence
+    .compute(sent, end)
+    .flatMap((stretch) => stepEnds(stretch, costs, chunkTokens));
+  let submitted = 0;
   const inFlight: Chunk[] = [];
   const cancel = () => pipeline.cancel(inFlight);
   signal.addEventListener('abort', cancel);
   try {
     for (;;) {
       if (signal.aborted) throw cancelled();
-      if (sent < end && inFlight.length < chunksInFlightPerStage * stages) {
-        const count = Math.min(chunk, end - sent);
-        inFlight.push(submitChunk(sequence, pipeline, sent, count, sent + count === end));
-        sent += count;
+      const next = ends[submitted];
+      if (next !== undefined && inFlight.length < chunksInFlightPerStage * costs.length) {
+        inFlight.push(submitChunk(sequence, pipeline, sent, next - sent, next === end));
+        sent = next;
+        submitted++;
         continue;
       }
       const [first] = inFlight as [Chunk];
-      const [next] = await first.choices;
+      const [token] = await first.choices;
       inFlight.shift();
       computed.at = first.end;
-      if (first.end === end) return next as number;
+      if (first.end === end) return token as number;
     }
   } catch (error) {
     cancel();
@@ -64,6 +67,18 @@ export async function nextToken(
   } finally {
     signal.removeEventListener('abort', cancel);
   }
+}
+
+/** Where steps end. */
+function stepEnds(
+  { first, end, isPrompt }: Stretch,
+  costs: readonly StageCosts[],
+  chunkTokens: number,
+): readonly number[] {
+  if (isPrompt) return promptChunks({ first, end }, costs, chunkTokens);
+  const most = Math.min(mostDecodedTogether, chunkTokens);
+  const steps = Math.ceil((end - first) / most);
+  return Array.from({ length: steps }, (_, i) => Math.min(end, first + (i + 1) * most));
 }
 
 function submitChunk(

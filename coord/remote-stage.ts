@@ -3,8 +3,10 @@ import type { StoredKvType } from '../engine/engine.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import type { Step } from '../step/step.js';
 import type { Messages, StageReport } from '../transport/messages/messages.js';
+import type { AgreedCodec } from '../transport/protocol/agree-on-codec.js';
 import { readResult } from '../transport/protocol/steps.js';
 import type { TraceEvent } from '../transport/protocol/tracer.js';
+import { codecNamed } from '../transport/wire/codecs/codecs.js';
 import { CoordinatorError } from './errors.js';
 import { loadShardMessage } from './load-shard.js';
 import { cancelled } from './pipeline.js';
@@ -35,6 +37,12 @@ export class RemoteStage implements StagePort {
 
   get name(): string {
     return this.worker.name;
+  }
+
+  /** Software of one version computes with libraries of one version. */
+  get computer(): string {
+    const { machineId, softwareVersion, engine, device, threads } = this.worker.welcome;
+    return JSON.stringify([machineId, softwareVersion, engine, device, threads]);
   }
 
   get address() {
@@ -85,7 +93,7 @@ export class RemoteStage implements StagePort {
     }
   }
 
-  async link(epoch: number, next?: NextStage): Promise<void> {
+  async link(epoch: number, next?: NextStage): Promise<AgreedCodec | undefined> {
     const linked = () => {
       const answer = this.#next('linked');
       const plan = next && { transport: 'auto', rdmaQueue: '', ...next };
@@ -96,7 +104,8 @@ export class RemoteStage implements StagePort {
       });
       return answer;
     };
-    await this.worker.whileAlive(this.#untilFailed(linked));
+    const { link } = await this.worker.whileAlive(this.#untilFailed(linked));
+    return link && { ...link, codec: codecNamed(link.codec).name };
   }
 
   submit(step: Step): never {
@@ -118,6 +127,13 @@ export class RemoteStage implements StagePort {
     const answer = this.#next('stats', request);
     this.worker.control.send('statsRequest', { request, stage: this.#number, reset });
     return (await this.#inTime(answer)).report;
+  }
+
+  async bandwidth(): Promise<number> {
+    const request = this.worker.newRequest();
+    const answer = this.#next('bandwidth', request);
+    this.worker.control.send('bandwidthRequest', { request, stage: this.#number });
+    return (await this.#inTime(answer)).bytesPerSecond;
   }
 
   startTrace(): void {
@@ -164,6 +180,7 @@ export class RemoteStage implements StagePort {
       case 'loadProgress':
         return this.#onLoadProgress?.(message.body.loadedBytes, message.body.totalBytes);
       case 'stats':
+      case 'bandwidth':
       case 'trace':
         return this.#answer(`${message.kind} ${message.body.request}`, message.body);
       default:

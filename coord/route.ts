@@ -2,16 +2,19 @@ import type { SegmentId } from '../stage/wanted-segments.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import type { Step } from '../step/step.js';
 import type { PipelineRoute } from './pipeline.js';
-import type { StagePort } from './stage-port.js';
+import type { AgreedCodec } from '../transport/protocol/agree-on-codec.js';
+import type { StageAddress, StagePort } from './stage-port.js';
 
 /** How a link is made. @param link counted from the first stage's own */
-export type LinkChoices = (link: number) => Pick<NextStage, 'codec' | 'transport' | 'rdmaQueue'>;
+export type LinkChoices = (link: number) => Omit<NextStage, keyof StageAddress>;
 
 /** The chain of stages in use. What comes of another epoch than its own is out of date. */
 export class Route implements PipelineRoute {
   private constructor(
     readonly epoch: number,
     private readonly stages: readonly StagePort[],
+    /** In pipeline order, one less than there are stages. */
+    readonly links: readonly AgreedCodec[],
   ) {}
 
   /**
@@ -24,11 +27,13 @@ export class Route implements PipelineRoute {
     stages: readonly StagePort[],
     choices: LinkChoices,
   ): Promise<Route> {
+    const links: AgreedCodec[] = [];
     for (const [i, stage] of [...stages.entries()].reverse()) {
       const next = stages[i + 1]?.address;
-      await stage.link(epoch, next && { ...next, ...choices(i) });
+      const link = await stage.link(epoch, next && { ...next, ...choices(i) });
+      if (link) links.unshift(link);
     }
-    return new Route(epoch, stages);
+    return new Route(epoch, stages, links);
   }
 
   submit(step: Step): Promise<void> | void {

@@ -5,6 +5,17 @@ import type { TokenQueue } from './token-queue.js';
 
 let lastId = 0;
 
+/** Steps of at most this many tokens give every token the bits that it gets alone. */
+export const mostDecodedTogether = 16;
+
+/** Tokens [first, end) of a text that are to be computed in one way. */
+export interface Stretch {
+  readonly first: number;
+  readonly end: number;
+  /** Read as a prompt, in large steps; or decoded, in steps of at most `mostDecodedTogether`. */
+  readonly isPrompt: boolean;
+}
+
 /** One text on its way through the stages: its tokens, its cells, how it is sampled, and where its tokens go. */
 export class Sequence {
   /** 1 to 2^32 - 1; names it in steps. */
@@ -16,6 +27,10 @@ export class Sequence {
   /** Takes the tokens that are generated; undefined while none are. */
   output: TokenQueue | undefined;
   #epoch = 0;
+  /** Leading tokens that have been computed on any route. */
+  readonly #known: Mark = this.text.mark();
+  /** Parts of the text that were read as prompts, ascending. */
+  #prompts: readonly Omit<Stretch, 'isPrompt'>[] = [];
 
   /** @param cells token i of the text belongs in cell `start + i` */
   constructor(readonly cells: CellRange) {}
@@ -27,7 +42,39 @@ export class Sequence {
 
   /** A route is about to compute. On another one than before, nothing is in the cells. */
   enter(epoch: number): void {
-    if (epoch !== this.#epoch) this.computed.at = 0;
+    if (epoch !== this.#epoch) {
+      this.#known.at = this.#knownEnd;
+      this.computed.at = 0;
+    }
     this.#epoch = epoch;
+  }
+
+  /**
+   * How tokens [first, end) are to be computed, which from then on count as begun. What is computed again is computed as
+   * it was before: kernels for prompts round differently from those that decode.
+   */
+  compute(first: number, end: number): Stretch[] {
+    const known = this.#knownEnd;
+    this.#prompts = this.#prompts
+      .filter((prompt) => prompt.first < known)
+      .map((prompt) => ({ ...prompt, end: Math.min(prompt.end, known) }));
+    const isNew = end - Math.max(first, known) > mostDecodedTogether;
+    if (isNew) this.#prompts = [...this.#prompts, { first: Math.max(first, known), end }];
+    const stretches: Stretch[] = [];
+    let at = first;
+    const add = (to: number, isPrompt: boolean) => {
+      if (to > at) stretches.push({ first: at, end: to, isPrompt });
+      at = Math.max(at, to);
+    };
+    for (const prompt of this.#prompts) {
+      add(Math.min(prompt.first, end), false);
+      add(Math.min(prompt.end, end), true);
+    }
+    add(end, false);
+    return stretches;
+  }
+
+  get #knownEnd(): number {
+    return Math.max(this.#known.at, this.computed.at);
   }
 }

@@ -63,6 +63,7 @@ export class SpeculativeDecoder {
   ) {
     const { planner } = drafts;
     this.#speed = new SpeedMeter(planner);
+    planner.reads(sequence.text.certain);
     this.#controller = new SpeculationController({
       text: sequence.text,
       maxTokens: options.maxTokens,
@@ -134,6 +135,7 @@ export class SpeculativeDecoder {
     const { tokens, cancelled } = this.#controller.finished(id, choices);
     this.#steps++;
     this.#cancel(cancelled);
+    this.drafts.planner.reads(this.sequence.text.certain);
     this.#speed.add(tokens.length, performance.now());
     // What follows is under way before anybody looks at the tokens.
     this.#submitSteps();

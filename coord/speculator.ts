@@ -1,9 +1,8 @@
 import type { Logger } from 'pino';
 import type { DraftSource } from '../speculative/draft-source.js';
-import { SchedulePlanner, stepSizes } from '../speculative/planner.js';
+import type { PipelineCosts } from '../speculative/cost-model.js';
+import { SchedulePlanner } from '../speculative/planner.js';
 import type { Schedule, ScheduleChoice, ScheduleMode } from '../speculative/schedule.js';
-import type { CellRange } from './cells.js';
-import { measureCosts, type Measured } from './measure-costs.js';
 import type { Sequence } from './sequence.js';
 import type { DraftCounts, SequenceDrafts } from './speculative-decoder.js';
 
@@ -31,37 +30,29 @@ export interface DraftStats extends Readonly<DraftCounts> {
 export class Speculator {
   #counts: DraftCounts = noCounts();
 
-  private constructor(
-    private readonly options: SpeculationOptions,
-    private readonly planner: SchedulePlanner,
-    private readonly logger: Logger,
-  ) {}
+  readonly #planner: SchedulePlanner;
 
-  /**
-   * Measures the pipeline, unless it does not matter.
-   * @param range cells that nobody uses yet
-   * @throws CoordinatorError 'worker-lost', 'step'
-   */
-  static async open(
-    options: SpeculationOptions,
-    measured: Measured,
-    range: CellRange,
-    maxStepTokens: number,
-    logger: Logger,
-  ): Promise<Speculator> {
-    const { choice, schedule, draftMs } = options;
-    const most = Math.min(maxStepTokens, range.length);
-    const sizes = stepSizes.filter((size) => size <= most);
-    const isMeasured = !schedule && choice !== 'off';
-    const costs = await measureCosts(measured, range, isMeasured ? sizes : []);
-    const planner = new SchedulePlanner(choice, { ...costs, draftMs }, schedule);
-    return new Speculator(options, planner, logger);
+  constructor(
+    private readonly options: SpeculationOptions,
+    private readonly logger: Logger,
+  ) {
+    this.#planner = new SchedulePlanner(options.choice, noCosts, options.schedule);
+  }
+
+  /** Whether costs decide what is done. */
+  get needsCosts(): boolean {
+    return !this.options.schedule && this.options.choice !== 'off';
+  }
+
+  /** From now on steps cost this. */
+  use(costs: Omit<PipelineCosts, 'draftMs'>): void {
+    this.#planner.use({ ...costs, draftMs: this.options.draftMs });
   }
 
   for(sequence: Sequence): SequenceDrafts {
     const counts = () => this.#counts;
     return {
-      planner: this.planner,
+      planner: this.#planner,
       source: this.options.drafts(sequence),
       count: (generation) => {
         for (const key of Object.keys(generation) as (keyof DraftCounts)[])
@@ -76,9 +67,9 @@ export class Speculator {
     const { drafted, accepted } = this.#counts;
     return {
       ...this.#counts,
-      mode: this.planner.schedule.mode,
+      mode: this.#planner.schedule.mode,
       acceptanceRate: drafted === 0 ? 0 : accepted / drafted,
-      promisedSpeedup: this.planner.promisedSpeedup,
+      promisedSpeedup: this.#planner.promisedSpeedup,
     };
   }
 
@@ -86,6 +77,8 @@ export class Speculator {
     this.#counts = noCounts();
   }
 }
+
+const noCosts: PipelineCosts = { stages: [], hopMs: 0, draftMs: 0, sharing: 1 };
 
 function noCounts(): DraftCounts {
   return { drafted: 0, accepted: 0, steps: 0, cancelledSteps: 0 };

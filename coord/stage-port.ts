@@ -2,6 +2,7 @@ import type { SegmentId } from '../stage/wanted-segments.js';
 import type { StageMemory, StageSizes, StoredKvType } from '../engine/engine.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import type { StageReport } from '../transport/messages/messages.js';
+import type { AgreedCodec } from '../transport/protocol/agree-on-codec.js';
 import type { TraceEvent } from '../transport/protocol/tracer.js';
 import type { SegmentResult, Step } from '../step/step.js';
 import type { CoordinatorError } from './errors.js';
@@ -38,19 +39,28 @@ export interface StagePort {
   readonly address: StageAddress | undefined;
   /** Resolves with the reason when the stage is gone by itself; never rejects. */
   readonly lost: Promise<CoordinatorError>;
+  /** Machine, engine, device, threads and versions: what the costs of a shard depend on. */
+  readonly computer: string;
   /** @throws ModelError, EngineError, TransportError, CoordinatorError 'worker-refused', 'worker-lost', 'cancelled' */
   load(request: LoadRequest): Promise<LoadedStage>;
   /**
    * Makes it part of the route of an epoch: steps of older ones are dropped.
    * @param next without one, it is the last stage
+   * @returns how hidden states travel to the next one
    * @throws TransportError, CoordinatorError 'worker-refused', 'worker-lost'
    */
-  link(epoch: number, next?: NextStage): Promise<void>;
+  link(epoch: number, next?: NextStage): Promise<AgreedCodec | undefined>;
   /** Of the first stage of a route: computes a step, or passes it on. @returns a promise when it may have to wait */
   submit(step: Step): Promise<void> | void;
   cancel(segments: readonly SegmentId[]): void;
   /** @throws CoordinatorError 'worker-lost' */
   report(reset: boolean): Promise<StageReport>;
+  /**
+   * Bytes per second that its threads read from memory, measured once; 0 where it computes from other memory, such as a
+   * GPU's. Better not while steps are under way.
+   * @throws CoordinatorError 'worker-lost'
+   */
+  bandwidth(): Promise<number>;
   startTrace(): void;
   /** What it did since `startTrace`, by this machine's clock. @throws CoordinatorError 'worker-lost' */
   stopTrace(): Promise<TraceEvent[]>;

@@ -12,8 +12,17 @@ export interface PipelineCosts {
   readonly sharing: number;
 }
 
-/** Milliseconds by tokens in a step, measured for some sizes. */
-export type StageCosts = readonly { readonly tokens: number; readonly ms: number }[];
+/** What steps of one size cost on a stage. */
+export interface StepCost {
+  readonly tokens: number;
+  /** Milliseconds without attention to what stands before: weights, and overhead. */
+  readonly ms: number;
+  /** Milliseconds for each cell that its tokens look at; default 0. */
+  readonly msPerCell?: number;
+}
+
+/** Measured for some sizes, ascending. */
+export type StageCosts = readonly StepCost[];
 
 /** Steps and probabilities beyond which a chain of right guesses is not followed. */
 const longestChain = 64;
@@ -22,20 +31,34 @@ const negligible = 1e-3;
 /** Chains of right guesses are not believed to be longer on average than this acceptance makes them. */
 const mostAcceptance = 0.98;
 
-/** Milliseconds of a step on a stage; between measured sizes a straight line. */
-export function stageMs(costs: StageCosts, tokens: number): number {
+/**
+ * Milliseconds of a step on a stage; between measured sizes a straight line, and through zero beyond.
+ * @param cells that its last token looks at: the length of its text
+ */
+export function stageMs(costs: StageCosts, tokens: number, cells = 0): number {
   const [first] = costs;
   if (!first) return 0;
   let below = first;
   for (const point of costs) {
     if (point.tokens >= tokens) {
-      if (point.tokens === below.tokens) return point.ms;
+      if (point.tokens === below.tokens) return stepMs(point, cells);
       const share = (tokens - below.tokens) / (point.tokens - below.tokens);
-      return below.ms + share * (point.ms - below.ms);
+      return stepMs(below, cells) + share * (stepMs(point, cells) - stepMs(below, cells));
     }
     below = point;
   }
-  return (below.ms * tokens) / below.tokens;
+  return (stepMs(below, cells) * tokens) / below.tokens;
+}
+
+/** The same costs for texts of one length, which then are all that counts. */
+export function costsAt(costs: PipelineCosts, cells: number): PipelineCosts {
+  const at = (stage: StageCosts) =>
+    stage.map((point) => ({ tokens: point.tokens, ms: stepMs(point, cells) }));
+  return { ...costs, stages: costs.stages.map(at) };
+}
+
+function stepMs({ ms, msPerCell = 0 }: StepCost, cells: number): number {
+  return ms + msPerCell * cells;
 }
 
 /**

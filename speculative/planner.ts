@@ -1,5 +1,5 @@
 import { AcceptanceEstimate } from './acceptance.js';
-import { tokensPerMs, type PipelineCosts } from './cost-model.js';
+import { costsAt, tokensPerMs, type PipelineCosts } from './cost-model.js';
 import {
   plainSchedule,
   type Schedule,
@@ -20,8 +20,12 @@ const ownSizes = 3;
 /** Speculation has to promise this much more than plain decoding: predictions are not exact. */
 const worthwhile = 1.04;
 
-/** A schedule is reconsidered when the acceptance has changed by this much. */
+/** A schedule is reconsidered when the acceptance has changed by this much, */
 const reconsiderAt = 0.02;
+
+/** or the length of the text by this share and this many cells. */
+const longerBy = 0.25;
+const leastLonger = 128;
 
 /** A schedule, and the tokens per millisecond that the cost model expects of it. */
 interface Candidate {
@@ -35,9 +39,11 @@ interface Candidate {
  */
 export class SchedulePlanner {
   readonly acceptance = new AcceptanceEstimate();
-  readonly #record = new TrackRecord();
+  #record = new TrackRecord();
   #candidates: readonly Candidate[] = [];
   #plannedFor = -1;
+  /** Cells that steps look at, as far as plans know. */
+  #cells = 0;
   #picked: Candidate | undefined;
 
   /**
@@ -46,9 +52,24 @@ export class SchedulePlanner {
    */
   constructor(
     private readonly choice: ScheduleChoice,
-    private readonly costs: PipelineCosts,
+    private costs: PipelineCosts,
     private readonly fixed?: () => Schedule,
   ) {}
+
+  /** From now on steps cost this; what was seen of others does not count. */
+  use(costs: PipelineCosts): void {
+    this.costs = costs;
+    this.#record = new TrackRecord();
+    this.#plannedFor = -1;
+  }
+
+  /** Steps look at so many cells now: the longer the text, the less weights count. */
+  reads(cells: number): void {
+    const change = Math.abs(cells - this.#cells);
+    if (change <= Math.max(leastLonger, longerBy * this.#cells)) return;
+    this.#cells = cells;
+    this.#plannedFor = -1;
+  }
 
   /** What to do now. */
   get schedule(): Schedule {
@@ -67,18 +88,22 @@ export class SchedulePlanner {
   /** Tokens per second that the schedule promises, against those without speculation. */
   get promisedSpeedup(): number {
     if (this.fixed) return 1;
-    const plain = tokensPerMs(plainSchedule, this.acceptance.rate, this.costs);
+    const plain = tokensPerMs(plainSchedule, this.acceptance.rate, this.#costsNow);
     return this.#expected(this.#pick()) / (plain * this.#record.ratio('off'));
   }
 
   #pick(): Candidate {
     const { rate } = this.acceptance;
     if (Math.abs(rate - this.#plannedFor) > reconsiderAt) {
-      this.#candidates = candidates(this.choice, rate, this.costs);
+      this.#candidates = candidates(this.choice, rate, this.#costsNow);
       this.#plannedFor = rate;
       this.#picked = undefined;
     }
     return (this.#picked ??= best(this.#candidates, (candidate) => this.#expected(candidate)));
+  }
+
+  get #costsNow(): PipelineCosts {
+    return costsAt(this.costs, this.#cells);
   }
 
   #expected({ schedule, rate }: Candidate): number {

@@ -4,11 +4,18 @@ import type { SchedulePlanner } from './planner.js';
 /** Tokens that are measured together: single ones come in bursts. */
 const measuredTokens = 32;
 
+/**
+ * Tokens at the beginning of a text, and of a mode, that are not measured: graphs are built then, the pipeline is empty,
+ * and code runs for the first time.
+ */
+const warmUpTokens = 16;
+
 /** Tells the planner how fast one text grows. */
 export class SpeedMeter {
   #mode: ScheduleMode | undefined;
   #tokens = 0;
   #beginMs = 0;
+  #isWarm = false;
 
   constructor(private readonly planner: SchedulePlanner) {}
 
@@ -24,8 +31,10 @@ export class SpeedMeter {
   add(tokens: number, nowMs: number): void {
     this.#tokens += tokens;
     const { mode } = this.planner.schedule;
-    if (mode === this.#mode && this.#tokens < measuredTokens) return;
-    if (mode === this.#mode) this.planner.observe(mode, this.#tokens, nowMs - this.#beginMs);
+    const isSame = mode === this.#mode;
+    if (isSame && this.#tokens < (this.#isWarm ? measuredTokens : warmUpTokens)) return;
+    if (isSame && this.#isWarm) this.planner.observe(mode, this.#tokens, nowMs - this.#beginMs);
+    this.#isWarm = isSame;
     this.#mode = mode;
     this.#tokens = 0;
     this.#beginMs = nowMs;

@@ -3,6 +3,7 @@ import { CellMap } from '../../coord/cells.js';
 import { Conversation } from '../../coord/conversation.js';
 import type { CoordinatorError } from '../../coord/errors.js';
 import { Pipeline } from '../../coord/pipeline.js';
+import { typicalCosts } from '../../coord/prompt-chunks.js';
 import { greedy } from '../../step/sampling.js';
 import { wantedRows, type Step } from '../../step/step.js';
 
@@ -31,8 +32,7 @@ class CountingPipeline {
       pipeline,
       cellMap,
       chunkTokens: 16,
-      stages: 1,
-      stepCost: () => undefined,
+      stepCosts: () => [typicalCosts],
     });
   }
 

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { CellMap } from '../../coord/cells.js';
 import { Conversation } from '../../coord/conversation.js';
 import { Pipeline } from '../../coord/pipeline.js';
+import { typicalCosts } from '../../coord/prompt-chunks.js';
 import type { SequenceDrafts } from '../../coord/speculative-decoder.js';
 import type { DraftSource } from '../../speculative/draft-source.js';
 import { SchedulePlanner } from '../../speculative/planner.js';
@@ -152,8 +153,7 @@ test(`over ${schedules} random schedules no text diverges and no cell leaks`, as
           pipeline,
           cellMap,
           chunkTokens,
-          stages: 2,
-          stepCost: () => undefined,
+          stepCosts: () => [typicalCosts, typicalCosts],
           drafts: () => drafts,
         });
         await converse(conversation, random, counts, () => lanePipeline.rearrange());

@@ -65,16 +65,44 @@ test('auto believes what it sees more than what was promised, and tries again', 
   expect(Array.from({ length: 200 }, slower).at(-1)).not.toBe('off');
 });
 
-test('the speed of a text is measured over tokens of one mode', () => {
+test('the speed of a text is measured over tokens of one mode, without those that warm up', () => {
   const seen: unknown[][] = [];
   const planner = new SchedulePlanner('pipelined', costs);
   planner.observe = (...args) => void seen.push(args);
   const meter = new SpeedMeter(planner);
-  for (let i = 0; i <= 80; i++) meter.add(1, 10 * i);
+  for (let i = 0; i <= 96; i++) meter.add(1, i <= 16 ? 500 * i : 8000 + 10 * (i - 16));
   expect(seen).toEqual([
     ['pipelined', 32, 320],
     ['pipelined', 32, 320],
   ]);
+});
+
+test('a text that has grown is planned anew, by what attention costs then', () => {
+  const stages = [1, 2].map(() =>
+    // Weights are read once for a step, but the text's cells for each of its tokens.
+    stepSizes.map((tokens) => ({ tokens, ms: 10 + tokens, msPerCell: 0.01 * tokens })),
+  );
+  const planner = new SchedulePlanner('auto', { stages, hopMs: 0.1, sharing: 1, draftMs: 0.1 });
+  for (let i = 0; i < 300; i++) planner.acceptance.add(i % 5 !== 0);
+  planner.reads(10);
+  const [short, promise] = [planner.schedule, planner.promisedSpeedup];
+  planner.reads(100);
+  expect(planner.schedule).toBe(short);
+  planner.reads(8000);
+  expect(planner.schedule).not.toEqual(short);
+  expect(planner.promisedSpeedup).toBeLessThan(promise);
+});
+
+test('costs of another route make another plan, without the record of the old one', () => {
+  const planner = new SchedulePlanner('auto', costs);
+  for (let i = 0; i < 100; i++) planner.acceptance.add(true);
+  const promise = planner.promisedSpeedup;
+  for (let i = 0; i < 9; i++) planner.observe(planner.schedule.mode, 32, 1e6);
+  expect(planner.promisedSpeedup).toBeLessThan(promise);
+  planner.use(costs);
+  expect(planner.promisedSpeedup).toBe(promise);
+  planner.use({ ...costs, draftMs: 1000 });
+  expect(planner.schedule.mode).toBe('off');
 });
 
 test('a fixed schedule stays', () => {
