@@ -17,7 +17,7 @@ import { planSpeculation } from './speculation.js';
 
 const defaultContext = 8192;
 const defaultChunk = 512;
-const defaultCodec = 'fp8';
+const defaultCodec = 'auto';
 
 /** Tokens of random text that a model without a tokenizer is calibrated with. */
 const calibrationTokens = 256;
@@ -27,8 +27,6 @@ export interface Cluster extends AsyncDisposable {
   readonly coordinator: Coordinator;
   /** Tokens that a conversation may have. */
   readonly context: number;
-  /** Names of the links' codecs. */
-  readonly codec: string;
 }
 
 /** What whoever opens a cluster needs beyond its settings. */
@@ -71,6 +69,7 @@ export async function openCluster(
       calibrationText: () => readable(prepared),
       codec: codec.length === 1 ? (codec[0] ?? defaultCodec) : codec,
       chunkTokens: settings.chunk ?? defaultChunk,
+      measuresCosts: true,
       channel: channelFrom(settings),
       ...(speculation
         ? { speculation: speculation.open, reservedBytes: speculation.memoryBytes }
@@ -85,7 +84,6 @@ export async function openCluster(
     return {
       coordinator,
       context,
-      codec: codec.join(','),
       [Symbol.asyncDispose]: () => closers.close(),
     };
   } catch (error) {

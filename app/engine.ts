@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import type { Engine } from '../engine/engine.js';
 import { openGgmlEngine } from '../engine/ggml/ggml-engine.js';
 import { openOnnxEngine } from '../engine/onnx/onnx-engine.js';
@@ -6,12 +7,17 @@ import { cacheDirectory } from './directories.js';
 import { UsageError } from './errors.js';
 import type { Settings } from './settings/settings.js';
 
-/** The engine that the settings ask for. @throws UsageError, ModelError, EngineError */
+/**
+ * The engine that the settings ask for.
+ * @param logger is told what the engine puts right by itself
+ * @throws UsageError, ModelError, EngineError
+ */
 export function openEngine(
   settings: Pick<
     Settings,
     'engine' | 'device' | 'provider' | 'requantize' | 'threads' | 'cacheDir'
   >,
+  logger?: Pick<Logger, 'warn'>,
 ): Engine {
   const { device, provider, requantize, cacheDir } = settings;
   const threads = settings.threads ?? usableCores();
@@ -30,5 +36,6 @@ export function openEngine(
     threads,
     cacheDirectory: cacheDir ?? cacheDirectory(),
     requantize: requantize ?? false,
+    warn: (message) => logger?.warn(message),
   });
 }

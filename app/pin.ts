@@ -42,7 +42,8 @@ export function parseCoreList(list: string): number[] {
     });
 }
 
-function allowedCores(): number[] {
+/** Cores that this process may use now (Linux). */
+export function allowedCores(): number[] {
   const status = fs.readFileSync('/proc/self/status', 'utf8');
   return parseCoreList(/^Cpus_allowed_list:\s*(.+)$/m.exec(status)?.[1] ?? '');
 }

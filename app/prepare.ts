@@ -36,7 +36,7 @@ export async function prepare(given: Settings, logger: Logger): Promise<Prepared
   const settings = withThreads(given, processes);
   const [ownCore, ...workerCores] = settings.pin ? chooseCores(processes, logger) : [];
   if (ownCore !== undefined) bindToCore(ownCore, logger);
-  const engine = openEngine(settings);
+  const engine = openEngine(settings, logger);
   const source = await openModel(settings);
   try {
     const { sizes } = checkModel(source);

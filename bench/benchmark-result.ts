@@ -1,5 +1,6 @@
 import type { DraftStats } from '../coord/speculator.js';
 import type { StageStats } from '../coord/stage-stats.js';
+import type { StageLimit } from './limits.js';
 
 /** What a stage did in a decode step, on average; times in milliseconds. */
 export interface BenchmarkStage {
@@ -17,6 +18,7 @@ export interface BenchmarkStage {
   /** Of the link to the next stage: from sending a step to its receipt. */
   readonly latency: StageStats['latency'];
   readonly idleShare: number;
+  readonly limit: StageLimit;
 }
 
 export interface DecodeResult {
@@ -46,6 +48,12 @@ export interface BenchmarkResult {
   readonly speculation?: SpeculationResult;
 }
 
+/** How a text of some length is continued. */
+export interface DepthResult extends Pick<BenchmarkResult, 'decode' | 'stages' | 'speculation'> {
+  /** Tokens before those that are decoded. */
+  readonly depth: number;
+}
+
 /** One measurement of all conversations together. */
 export interface Measurement {
   readonly ttftMs: number;
@@ -56,12 +64,19 @@ export interface Measurement {
   readonly speculation: DraftStats | undefined;
 }
 
+/** What the measurements were of. */
+export interface Measured {
+  readonly promptTokens: number;
+  readonly conversations: number;
+  /** How near every stage is to what its machine can do, by its place and by what it did. */
+  readonly limit: (stage: number, all: readonly StageStats[], textTokens: number) => StageLimit;
+}
+
 /** The medians of some measurements. @param speculative those with drafts; empty where there are none */
 export function summarize(
   plain: readonly Measurement[],
   speculative: readonly Measurement[],
-  promptTokens: number,
-  conversations: number,
+  { promptTokens, conversations, limit }: Measured,
 ): BenchmarkResult {
   const ttftMs = median([...plain, ...speculative].map((measurement) => measurement.ttftMs));
   const off = typical(plain);
@@ -72,7 +87,9 @@ export function summarize(
     prefill: { tokens: promptTokens, tokPerSec: (promptTokens * 1000) / ttftMs },
     decode,
     ttftMs,
-    stages: best.stages.map(perStep),
+    stages: best.stages.map((stats, i) =>
+      perStep(stats, limit(i, best.stages, promptTokens + decode.tokens / 2)),
+    ),
     ...(best.speculation
       ? { speculation: speculationResult(speculative, decode, decodeResult(plain, conversations)) }
       : {}),
@@ -124,7 +141,7 @@ function decodeResult(measurements: readonly Measurement[], conversations: numbe
   };
 }
 
-function perStep(stats: StageStats): BenchmarkStage {
+function perStep(stats: StageStats, limit: StageLimit): BenchmarkStage {
   const steps = Math.max(1, stats.steps);
   return {
     name: stats.name,
@@ -139,6 +156,7 @@ function perStep(stats: StageStats): BenchmarkStage {
     residentBytes: stats.residentBytes,
     latency: stats.latency,
     idleShare: stats.idleShare,
+    limit,
   };
 }
 

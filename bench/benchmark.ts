@@ -1,7 +1,9 @@
 import type { Conversation } from '../coord/conversation.js';
 import type { Coordinator } from '../coord/coordinator.js';
-import { greedy } from '../step/sampling.js';
+import type { TensorSource } from '../model/tensor-source.js';
+import type { Sampling } from '../step/sampling.js';
 import { median, summarize, type BenchmarkResult, type Measurement } from './benchmark-result.js';
+import { stageLimits } from './stage-limits.js';
 
 /** What to measure. */
 export interface BenchmarkOptions {
@@ -13,16 +15,22 @@ export interface BenchmarkOptions {
   readonly repeat: number;
   /** Conversations that decode at once. */
   readonly conversations: number;
+  readonly sampling: Sampling;
   /** Whether a token ends the text. */
   readonly isEnd: (token: number) => boolean;
   /** Is filled with prompt and answer, before drafts are used. */
   readonly recording: number[];
-  /** Called before every measurement, the one that does not count as 0. */
-  readonly onMeasurement?: (index: number) => void;
+  /** The model that is measured, and the cells of all conversations together. */
+  readonly source: TensorSource;
+  readonly cells: number;
+  /** Whether every measurement reads the prompt anew; default true. Otherwise the first one's keys and values stay. */
+  readonly rereads?: boolean;
+  /** Called before every measurement, the one that does not count as 0, which begins when it resolves. */
+  readonly onMeasurement?: (index: number) => Promise<void> | void;
 }
 
 /**
- * Measures how fast a model reads a prompt and continues it, greedily, and where every stage's time goes while it
+ * Measures how fast a model reads a prompt and continues it, and where every stage's time goes while it
  * continues. With speculation the same is measured without it too, in turns.
  * @throws CoordinatorError
  */
@@ -30,6 +38,7 @@ export async function benchmark(
   coordinator: Coordinator,
   options: BenchmarkOptions,
 ): Promise<BenchmarkResult> {
+  const limit = await stageLimits(coordinator, options.source, options.cells);
   const conversations = Array.from({ length: options.conversations }, () =>
     coordinator.conversation(),
   );
@@ -37,7 +46,7 @@ export async function benchmark(
   const speculative: Measurement[] = [];
   try {
     for (let i = 0; i <= options.repeat; i++) {
-      options.onMeasurement?.(i);
+      await options.onMeasurement?.(i);
       const off = await measure(coordinator, conversations, options, false);
       if (i > 0) plain.push(off);
       if (!coordinator.speculation) continue;
@@ -47,7 +56,12 @@ export async function benchmark(
   } finally {
     for (const conversation of conversations) conversation.close();
   }
-  return summarize(plain, speculative, options.prompt.length, options.conversations);
+  const { prompt, conversations: count } = options;
+  return summarize(plain, speculative, {
+    promptTokens: prompt.length,
+    conversations: count,
+    limit,
+  });
 }
 
 async function measure(
@@ -56,10 +70,10 @@ async function measure(
   options: BenchmarkOptions,
   speculate: boolean,
 ): Promise<Measurement> {
-  const { prompt, decodeTokens, isEnd, recording } = options;
+  const { prompt, decodeTokens, sampling, isEnd, recording, rereads = true } = options;
   const generate = async (conversation: Conversation, text: Int32Array, maxTokens: number) => {
     const tokens: number[] = [];
-    const how = { sampling: greedy, maxTokens, isEnd, speculate };
+    const how = { sampling, maxTokens, isEnd, speculate };
     for await (const token of conversation.generate(text, how)) tokens.push(token);
     return tokens;
   };
@@ -67,7 +81,7 @@ async function measure(
   const begun: Int32Array[] = [];
   // One after the other, so that each has the pipeline to itself while it reads its prompt.
   for (const conversation of conversations) {
-    conversation.reset();
+    if (rereads) conversation.reset();
     const begin = performance.now();
     const first = await generate(conversation, prompt, 1);
     ttfts.push(performance.now() - begin);

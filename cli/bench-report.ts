@@ -1,5 +1,8 @@
-import type { BenchmarkResult, BenchmarkStage } from '../bench/benchmark-result.js';
+import type { BenchmarkResult, BenchmarkStage, DepthResult } from '../bench/benchmark-result.js';
+import type { Comparison } from '../bench/comparison.js';
+import { describeLink, type NamedLink } from '../coord/links.js';
 import type { PlannedStage } from '../coord/plan.js';
+import { formatComparisons, formatDepths, formatLimits } from './bench-tables.js';
 import { formatBytes, formatLatency, formatTable, formatVersions } from './format.js';
 import type { describeMachine } from './machine.js';
 
@@ -10,13 +13,18 @@ export interface BenchReport extends BenchmarkResult {
   readonly plan: BenchPlan;
   /** What `--draft` said, and whether its drafts were a simulation. */
   readonly draft?: { readonly name: string; readonly simulation: boolean };
+  /** Of `--depth`. */
+  readonly depths?: readonly DepthResult[];
+  /** Of `--compare`. */
+  readonly comparisons?: readonly Comparison[];
 }
 
 /** What was measured. */
 export interface BenchPlan {
   readonly model: string;
   readonly stages: readonly PlannedStage[];
-  readonly codec: string;
+  /** In pipeline order, with what was measured of them. */
+  readonly links: readonly NamedLink[];
   /** What the stages really keep keys and values in. */
   readonly kvType: string;
   readonly context: number;
@@ -37,9 +45,10 @@ export function formatBenchReport(report: BenchReport): string {
         .map(({ layers, name, device }) => `${layers} layers on ${name} (${device})`)
         .join(' + '),
     ],
+    ...plan.links.map((link, i) => [i === 0 ? 'links' : '', describeLink(link)]),
     [
       '',
-      `codec ${plan.codec}, KV ${plan.kvType}, context ${plan.context}, threads per process ${plan.threads}${plan.pinned ? ', one core each' : ''}`,
+      `KV ${plan.kvType}, context ${plan.context}, threads per process ${plan.threads}${plan.pinned ? ', one core each' : ''}`,
     ],
   ];
   const figures = [
@@ -59,6 +68,9 @@ export function formatBenchReport(report: BenchReport): string {
     figures.map(([name, rate, rest]) => `${name?.padEnd(9)} ${rate}   (${rest})`).join('\n'),
     ...formatSpeculation(report),
     formatStages(report),
+    formatLimits(report.stages),
+    ...(report.depths ? [formatDepths(report.depths)] : []),
+    ...(report.comparisons ? [formatComparisons(report.comparisons)] : []),
   ].join('\n\n');
 }
 

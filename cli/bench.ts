@@ -5,19 +5,21 @@ import type { Cluster } from '../app/cluster.js';
 import { describeDraft } from '../app/drafts.js';
 import { UsageError } from '../app/errors.js';
 import { createLogger } from '../app/logging.js';
-import { loadTokenizer, openModel } from '../app/model.js';
+import { loadTokenizer } from '../app/model.js';
 import { prepare, type Prepared } from '../app/prepare.js';
-import type { Settings } from '../app/settings/settings.js';
+import { greedyDefaults, samplingFrom } from '../app/settings/choices.js';
 import { benchmark, type BenchmarkOptions } from '../bench/benchmark.js';
 import { chromeTrace } from '../bench/chrome-trace.js';
+import { LlamaBenchTurns } from '../bench/comparison.js';
+import { benchmarkDepths } from '../bench/depths.js';
 import type { Coordinator } from '../coord/coordinator.js';
-import { writeGguf } from '../model/gguf/writer.js';
 import { promptTokens } from '../model/prompt-tokens.js';
 import { randomTokens } from '../model/random-tokens.js';
+import { openLlamaBench } from './bench-compare.js';
+import { writeModel } from './bench-model.js';
 import { formatBenchReport, type BenchPlan, type BenchReport } from './bench-report.js';
-import { formatBytes } from './format.js';
 import { describeMachine, describeVersions } from './machine.js';
-import { addSettings, clusterSettings, settingsFrom } from './options.js';
+import { addSettings, clusterSettings, samplingSettings, settingsFrom } from './options.js';
 import { openClusterWithProgress } from './progress.js';
 import { promptText } from './prompt.js';
 
@@ -25,18 +27,23 @@ const examples = `
 Examples:
   daisychain bench -m model.gguf
   daisychain bench --synthetic qwen3-0.6b --type q4_0 --layers 14,14 --spawn --pin
+  daisychain bench -m model.gguf --temperature 0.7 --top-k 40 --top-p 0.95    else greedy; the seed is 1 unless given
+  daisychain bench -m model.gguf --depth 128,1024,4096 --compare llama-bench
   daisychain bench --synthetic qwen3-4b --write qwen3-4b.gguf    writes the model and ends
 
 --json prints {machine, versions, plan, prefill: {tokens, tokPerSec}, decode: {tokens, tokPerSec, tpotMs}, ttftMs,
-speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps, …}, stages}.
+speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps, …}, stages}, with --depth also
+depths: [{depth, decode, stages}], with --compare also comparisons: [{test, tokens, tokPerSec, theirs, ratio}].
 With --worker and --synthetic, start the workers with the same --synthetic and --type: nothing is sent then.`;
 
 interface BenchFlags {
   readonly prompt?: string;
   readonly prefill: number;
   readonly decode: number;
-  readonly repeat: number;
+  readonly repeat?: number;
   readonly conversations: number;
+  readonly depth?: readonly number[];
+  readonly compare?: string;
   readonly trace?: string;
   readonly write?: string;
   readonly json?: boolean;
@@ -53,14 +60,23 @@ export function addBenchCommand(program: Command): void {
     .option('-p, --prompt <text>', 'a prompt to answer; without it, the tokens are random')
     .option('--prefill <tokens>', 'tokens of the random prompt', count, 128)
     .option('--decode <tokens>', 'most tokens to generate after it', count, 64)
-    .option('--repeat <times>', 'measurements, after one that warms up', count, 3)
+    .option(
+      '--repeat <times>',
+      'measurements, after one that warms up (default: 3; 5 with --compare)',
+      count,
+    )
     .option('--conversations <count>', 'conversations that decode at once', count, 1)
+    .option('--depth <tokens>', 'measure decoding after so many tokens too, like 128,1024', counts)
+    .option(
+      '--compare <program>',
+      "run llama.cpp's llama-bench in turns, on the same model and cores: its name or file",
+    )
     .option('--trace <file>', 'write a timeline of the measurements (Chrome trace format)')
     .option('--write <file>', 'write the synthetic model to a file (GGUF) instead')
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
     .action(bench);
-  addSettings(command, ['synthetic', 'type', ...clusterSettings]);
+  addSettings(command, ['synthetic', 'type', ...clusterSettings, ...samplingSettings]);
 }
 
 function count(value: string): number {
@@ -70,42 +86,73 @@ function count(value: string): number {
   return number;
 }
 
+function counts(list: string): number[] {
+  return list.split(',').map(count);
+}
+
 async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void> {
   const settings = settingsFrom(flags);
-  if (flags.write !== undefined) return writeModel(settings, flags.write);
+  if (flags.write !== undefined) {
+    process.stdout.write(`${await writeModel(settings, flags.write)}\n`);
+    return;
+  }
   const logger = createLogger(settings, 'warn');
   await using opened = await prepare(settings, logger);
   const text = benchText(flags, opened);
-  const needed = text.prompt.length + flags.decode;
+  // Whoever compares wants to know of decoding too.
+  const lengths = flags.depth ?? (flags.compare === undefined ? [] : [text.prompt.length]);
+  const needed = Math.max(text.prompt.length, ...lengths) + flags.decode;
   const context = settings.context ?? Math.ceil(needed / contextStep) * contextStep;
   if (context < needed)
     throw new UsageError('combination', `--context ${context} is too small for ${needed} tokens`);
   const prepared = { ...opened, settings: { ...opened.settings, context } };
   const recording: number[] = [];
-  const { conversations } = flags;
+  const { conversations, compare } = flags;
+  await using llamaBench =
+    compare === undefined ? undefined : await openLlamaBench(compare, prepared, conversations);
   await using cluster = await openClusterWithProgress(prepared, logger, {
     conversations,
     recording,
   });
   const { coordinator } = cluster;
-  const result = await benchmark(coordinator, {
-    ...text,
+  const options = {
     decodeTokens: flags.decode,
-    repeat: flags.repeat,
+    repeat: flags.repeat ?? (llamaBench ? 5 : 3),
+    sampling: samplingFrom({ seed: 1, ...settings }, greedyDefaults),
     conversations,
     recording,
-    onMeasurement: (index) => {
+    source: prepared.source,
+    cells: context * conversations,
+  };
+  const test = { prompt: text.prompt.length };
+  const reading = llamaBench && new LlamaBenchTurns(llamaBench, test);
+  const result = await benchmark(coordinator, {
+    ...options,
+    ...text,
+    onMeasurement: async (index) => {
       logger.info(index === 0 ? 'warming up' : `measurement ${index}`);
+      if (index > 0) await reading?.take();
       if (index === 1 && flags.trace !== undefined) coordinator.startTrace();
     },
   });
   if (flags.trace !== undefined) await writeTrace(coordinator, flags.trace);
+  const { depths, comparisons } = await benchmarkDepths(coordinator, lengths, {
+    ...options,
+    text: (tokens) => randomTokens(tokens, prepared.sizes.vocabulary),
+    isEnd: () => false,
+    llamaBench,
+    onMeasurement: (index) =>
+      logger.info(index === 0 ? 'reading a text' : `measurement ${index} after it`),
+  });
+  if (reading) comparisons.unshift(reading.against(result.prefill.tokPerSec));
   const report: BenchReport = {
     machine: describeMachine(),
     versions: describeVersions(prepared.engine),
     plan: planOf(prepared, cluster),
     ...(result.speculation ? { draft: describeDraft(prepared.settings) } : {}),
     ...result,
+    ...(depths.length > 0 ? { depths } : {}),
+    ...(comparisons.length > 0 ? { comparisons } : {}),
   };
   process.stdout.write(`${flags.json ? JSON.stringify(report) : formatBenchReport(report)}\n`);
 }
@@ -113,8 +160,9 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
 /** What to read, and what ends the answer: random tokens of a model that nobody can talk to have no end. */
 function benchText(
   { prompt, prefill }: BenchFlags,
-  { settings, source, sizes }: Prepared,
+  prepared: Prepared,
 ): Pick<BenchmarkOptions, 'prompt' | 'isEnd'> {
+  const { settings, source, sizes } = prepared;
   if (prompt === undefined)
     return { prompt: randomTokens(prefill, sizes.vocabulary), isEnd: () => false };
   using tokenizer = loadTokenizer(settings);
@@ -138,27 +186,16 @@ async function writeTrace(coordinator: Coordinator, file: string): Promise<void>
 }
 
 function planOf({ settings, engine }: Prepared, cluster: Cluster): BenchPlan {
-  const { coordinator, codec, context } = cluster;
+  const { coordinator, context } = cluster;
   const { synthetic, type, model } = settings;
   const { stages } = coordinator.plan;
   return {
     model: synthetic ? `synthetic ${synthetic}, ${type ?? 'q4_0'}` : path.basename(model ?? ''),
     stages,
-    codec,
+    links: coordinator.links,
     kvType: [...coordinator.kvTypes].join(' and '),
     context,
     threads: engine.threads,
     pinned: settings.pin ?? false,
   };
-}
-
-async function writeModel(settings: Settings, file: string): Promise<void> {
-  if (!settings.synthetic) throw new UsageError('combination', '--write needs a --synthetic shape');
-  const source = await openModel(settings);
-  const tensors = [...source.tensors.values()];
-  await writeGguf(file, source.metadata, tensors, (name, offset, into) =>
-    source.read(name, offset, into),
-  );
-  const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
-  process.stdout.write(`wrote ${file} (${formatBytes(bytes)})\n`);
 }

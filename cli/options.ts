@@ -31,17 +31,19 @@ export const clusterSettings: readonly SettingName[] = [
   'logLevel',
 ];
 
-/** Settings of an answer; `chat` and `run` share them. */
-export const answerSettings: readonly SettingName[] = [
-  'maxTokens',
-  'temperature',
+/** Settings of how tokens are chosen, in the order in which they work. */
+export const samplingSettings: readonly SettingName[] = [
+  'repetitionPenalty',
   'topK',
+  'typicalP',
   'topP',
   'minP',
-  'repetitionPenalty',
+  'temperature',
   'seed',
-  'system',
 ];
+
+/** Settings of an answer; `chat` and `run` share them. */
+export const answerSettings: readonly SettingName[] = ['maxTokens', ...samplingSettings, 'system'];
 
 /** Gives a command the flags of some settings, and `--config` for a file with them. */
 export function addSettings(command: Command, names: readonly SettingName[]): Command {

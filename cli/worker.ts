@@ -62,7 +62,8 @@ async function runWorker(flags: Record<string, unknown>): Promise<void> {
   if (settings.core !== undefined) bindToCore(settings.core, logger);
   const ended = untilEnd(announce);
   await using closers = new Closers();
-  const engine = openEngine(settings.core === undefined ? settings : { threads: 1, ...settings });
+  const threads = settings.core === undefined ? {} : { threads: 1 };
+  const engine = openEngine({ ...threads, ...settings }, logger);
   const model = namesModel(settings) ? await openModel(settings) : undefined;
   if (model) closers.add(() => model.close());
   const host = settings.host ?? loopback;

@@ -14,6 +14,7 @@ export function samplingFrom(settings: Settings, defaults: typeof greedyDefaults
   return {
     temperature: settings.temperature ?? defaults.temperature,
     topK: settings.topK ?? 0,
+    typicalP: settings.typicalP ?? 1,
     topP: settings.topP ?? defaults.topP,
     minP: settings.minP ?? defaults.minP,
     repetitionPenalty: settings.repetitionPenalty ?? 1,

@@ -4,7 +4,7 @@ import { providerNames } from '../../engine/onnx/providers.js';
 import { syntheticShapes, syntheticTypes } from '../../model/synthetic.js';
 import { scheduleChoices } from '../../speculative/schedule.js';
 import { transportChoices } from '../../transport/protocol/open-channel.js';
-import { codecNames } from '../../transport/wire/codecs/codecs.js';
+import { codecChoices } from '../../transport/wire/codecs/codecs.js';
 import { queueKinds } from '../../transport/wire/rdma/queue-pair.js';
 import * as kind from './kinds.js';
 
@@ -59,9 +59,9 @@ export const settings = {
   codec: kind.someOf(
     {
       flag: '--codec <name>',
-      help: 'how hidden states travel: f32 is exact; fp8,f32 sets every link (default: fp8)',
+      help: 'how hidden states travel: f32 is exact, fp8 is a quarter of that; fp8,f32 sets every link (default: auto, the most exact that each link carries for free)',
     },
-    codecNames,
+    codecChoices,
   ),
   transport: kind.oneOf(
     {
@@ -128,6 +128,10 @@ export const settings = {
     0,
     1_000_000,
   ),
+  typicalP: kind.share({
+    flag: '--typical-p <share>',
+    help: 'choose among the tokens about as surprising as is to be expected that make up this share',
+  }),
   topP: kind.share({
     flag: '--top-p <share>',
     help: 'choose among the likeliest tokens that make up this share',

@@ -40,14 +40,15 @@ export class Display {
 
 /** What runs where. */
 export function describeCluster(model: string, cluster: Cluster): string {
-  const { coordinator, codec, context } = cluster;
+  const { coordinator, context } = cluster;
+  const { links } = coordinator;
   const { stages } = coordinator.plan;
   const total = stages.reduce((sum, { layers }) => sum + layers, 0);
   const split = stages.map(({ layers, name, device }) => `${layers} on ${name} (${device})`);
   return [
     model,
     `${total} layers: ${split.join(' + ')}`,
-    ...(stages.length > 1 ? [`links ${codec}`] : []),
+    ...(links.length > 0 ? [`links ${links.map(({ codec }) => codec).join(', ')}`] : []),
     `context ${context}`,
   ].join(' · ');
 }

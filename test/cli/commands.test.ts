@@ -259,8 +259,53 @@ test('bench keeps the contract of --json', async () => {
     [4, 8],
     [4, 8],
   ]);
-  const { stdout: text } = await runCommand(['bench', '-m', model, '--decode', '4']);
+  const sampled = ['--decode', '4', '--temperature', '0.7', '--top-k', '40', '--typical-p', '0.9'];
+  const { stdout: text } = await runCommand(['bench', '-m', model, ...sampled]);
   expect(text).toContain('everything but compute');
+});
+
+test('bench measures decoding after texts of several lengths', async () => {
+  const sizes = ['--prefill', '8', '--decode', '4', '--repeat', '1', '--depth', '24,300'];
+  const bench = ['bench', '-m', model, '--layers', '8,8', '--spawn', ...sizes];
+  const { code, stdout, stderr } = await runCommand([...bench, '--json']);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const { plan, stages, depths } = JSON.parse(stdout) as BenchReport;
+  expect(plan.context).toBe(512);
+  expect(depths?.map(({ depth, decode }) => [depth, decode.tokens])).toEqual([
+    [24, 4],
+    [300, 4],
+  ]);
+  for (const { limit } of stages) {
+    expect(limit.weights).toBeGreaterThan(5e6);
+    expect(limit.memoryBytesPerSecond).toBeGreaterThan(1e8);
+  }
+  // Keys and values of 8 layers: 2 heads of 64 in f16, for the text and half of what was decoded. A cache of 512 cells
+  // has room for some more.
+  const cell = 8 * 2 * 2 * 64 * 2;
+  for (const [i, cells] of [26, 302].entries())
+    for (const { limit } of depths?.[i]?.stages ?? []) {
+      expect(limit.kv / (cells * cell)).toBeGreaterThanOrEqual(1);
+      expect(limit.kv / (cells * cell)).toBeLessThan(1.13);
+    }
+  const { stdout: text } = await runCommand(bench);
+  expect(text).toMatch(/\n300 tokens +[\d.]+ +/);
+  expect(text).toContain('bound by');
+});
+
+test.each([
+  ['is missing', ['--compare', './none'], 1, 'cannot start ./none: ENOENT'],
+  [
+    'would be compared with other machines',
+    ['--compare', 'x', '--worker', 'a:1'],
+    2,
+    'one machine',
+  ],
+  ['would see several', ['--compare', 'x', '--conversations', '2'], 2, 'one conversation'],
+])('bench says in a line that llama-bench %s', async (_, flags, expected, line) => {
+  const { code, stdout, stderr } = await runCommand(['bench', '-m', model, ...flags]);
+  expect({ code, stdout }).toEqual({ code: expected, stdout: '' });
+  expect(stderr).toMatch(/^daisychain: [^\n]+\n$/);
+  expect(stderr).toContain(line);
 });
 
 test('bench with drafts reports them, and says where they are a simulation', async () => {
