@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Conversation } from '../../coord/conversation.js';
 import { engineNames } from '../../engine/engine.js';
+import { greedy } from '../../step/sampling.js';
 import { complete, openTestCluster } from '../support/cluster.js';
 import { clearTokens, goldenCases } from '../support/golden.js';
 
@@ -81,7 +82,7 @@ describe.each(engineNames)('a conversation with %s', (engine) => {
 
     const controller = new AbortController();
     const generation = conversation.generate(Int32Array.from(first.promptTokens), {
-      sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: 0 },
+      sampling: greedy,
       maxTokens: 400,
       isEnd: () => false,
       signal: controller.signal,

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { causalSegment } from '../../coord/segments.js';
 import { openGgmlEngine } from '../../engine/ggml/ggml-engine.js';
 import { filterCandidates } from '../../engine/sampling/candidates.js';
+import { LogitBlocks } from '../../engine/sampling/logit-blocks.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { greedy, type Sampling } from '../../step/sampling.js';
 import { complete, openTestCluster } from '../support/cluster.js';
@@ -59,10 +60,11 @@ async function filteredSoftmax(tokens: readonly number[]): Promise<Map<number, n
     });
     const step = { id: 1, epoch: 1, segments: [segment] };
     const logits = (await stage?.logits(step, new Float32Array(0))) ?? new Float32Array(0);
-    const kept = filterCandidates(logits, sampling);
-    const weights = Array.from(kept.logits, (logit) => Math.exp(logit - Math.max(...kept.logits)));
+    const kept = [...filterCandidates(new LogitBlocks(logits), sampling)];
+    const scaled = kept.map((token) => logits[token]! / sampling.temperature);
+    const weights = scaled.map((each) => Math.exp(each - Math.max(...scaled)));
     const sum = weights.reduce((a, b) => a + b, 0);
-    return new Map(weights.map((weight, i) => [kept.tokens[i] as number, weight / sum]));
+    return new Map(weights.map((weight, i) => [kept[i] as number, weight / sum]));
   } finally {
     stage?.dispose();
     await source.close();

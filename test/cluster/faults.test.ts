@@ -133,7 +133,7 @@ describe('a lost worker', () => {
     const [, second] = cluster.workers.addresses;
     const conversation = cluster.coordinator.conversation();
     const generation = conversation.generate(Int32Array.from(promptTokens), {
-      sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: 0 },
+      sampling: greedy,
       maxTokens: 400,
       isEnd: () => false,
     });

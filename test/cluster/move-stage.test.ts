@@ -32,7 +32,8 @@ describe.each(engineNames)('with %s', (engine) => {
     async (_, sampling) => {
       const shared = passingSecret();
       await using spare = await startSpare(shared.text, engine, true);
-      await using cluster = await openTestCluster({ engine, layers: [6, 5, 5], shared });
+      const codec = 'auto';
+      await using cluster = await openTestCluster({ engine, layers: [6, 5, 5], shared, codec });
       const { coordinator } = cluster;
       const conversation = coordinator.conversation();
       const undisturbed = await complete(conversation, promptTokens, length, sampling);
@@ -49,6 +50,11 @@ describe.each(engineNames)('with %s', (engine) => {
       expect(tokens).toEqual(undisturbed.tokens);
       expect(coordinator.plan.stages[1]?.name).toBe(`127.0.0.1:${spare.address.port}`);
       expect(coordinator.plan.stages.map(({ layers }) => layers)).toEqual([6, 5, 5]);
+      const names = coordinator.plan.stages.map(({ name }) => name);
+      expect(coordinator.links.map(({ from, to, codec }) => [from, to, codec])).toEqual([
+        [names[0], names[1], 'f32'],
+        [names[1], names[2], 'f32'],
+      ]);
       // The worker that was left is free for others.
       const again = await complete(conversation, promptTokens, length, sampling);
       expect(again.tokens).toEqual(undisturbed.tokens);

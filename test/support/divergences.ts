@@ -2,7 +2,9 @@ import { expect } from 'vitest';
 import { textStep } from '../../bench/text-step.js';
 import type { Stage } from '../../engine/engine.js';
 import { filterCandidates } from '../../engine/sampling/candidates.js';
+import { LogitBlocks } from '../../engine/sampling/logit-blocks.js';
 import { gumbelNoise } from '../../engine/sampling/noise.js';
+import { penalise } from '../../engine/sampling/penalty.js';
 import { recentTokens } from '../../engine/sampling/recent-tokens.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import type { Sampling } from '../../step/sampling.js';
@@ -88,15 +90,11 @@ function scoresOf(
   position: number,
   recent: Int32Array,
 ): number[] {
-  for (const token of new Set(recent)) {
-    const logit = logits[token] as number;
-    const { repetitionPenalty } = sampling;
-    logits[token] = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
-  }
+  penalise(logits, sampling.repetitionPenalty, recent);
   if (sampling.temperature === 0) return [...logits];
-  const { tokens, logits: candidates } = filterCandidates(logits, sampling);
+  const tokens = filterCandidates(new LogitBlocks(logits), sampling);
   return Array.from(
-    candidates,
-    (logit, i) => logit + gumbelNoise(sampling.seed, position, tokens[i] as number),
+    tokens,
+    (token) => logits[token]! / sampling.temperature + gumbelNoise(sampling.seed, position, token),
   );
 }

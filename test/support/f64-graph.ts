@@ -1,0 +1,166 @@
+import type { GraphBuilder } from '../../model/architectures/graph-builder.js';
+import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
+
+/** [n, width] f64, row-major. */
+export interface Rows {
+  readonly values: Float64Array;
+  readonly width: number;
+}
+
+/** Computes layers at once, for one text from its beginning, in f64 and as plainly as can be: what engines are held against. */
+export class F64Graph implements GraphBuilder<Rows> {
+  /** @param weights f32 values of a tensor by its name */
+  constructor(
+    private readonly weights: (name: string) => Float32Array,
+    private readonly sizes: Hyperparameters,
+  ) {
+    const { frequencyScale, yarnFactor } = sizes.rope;
+    if (frequencyScale !== 1 || yarnFactor !== 0) throw new Error('no rope scaling here');
+  }
+
+  rmsNorm({ values, width }: Rows, weight: string): Rows {
+    const scale = this.weights(weight);
+    // Heads are normalised one by one.
+    const size = scale.length;
+    const normed = new Float64Array(values.length);
+    for (let at = 0; at < values.length; at += size) {
+      let squares = 0;
+      for (let i = 0; i < size; i++) squares += values[at + i]! ** 2;
+      const factor = 1 / Math.sqrt(squares / size + this.sizes.normEpsilon);
+      for (let i = 0; i < size; i++) normed[at + i] = values[at + i]! * factor * scale[i]!;
+    }
+    return { values: normed, width };
+  }
+
+  linear(x: Rows, name: string, { bias } = { bias: false }): Rows {
+    const product = multiply(x, this.weights(`${name}.weight`));
+    if (!bias) return product;
+    const added = this.weights(`${name}.bias`);
+    return {
+      ...product,
+      values: product.values.map((value, i) => value + added[i % added.length]!),
+    };
+  }
+
+  splitHeads(x: Rows): Rows {
+    return x;
+  }
+
+  rope({ values, width }: Rows): Rows {
+    const { headSize, rope } = this.sizes;
+    const half = rope.dimensions / 2;
+    const rotated = values.slice();
+    for (let head = 0; head < values.length; head += headSize) {
+      const position = Math.floor(head / width);
+      for (let pair = 0; pair < half; pair++) {
+        const [a, b] =
+          rope.pairing === 'halves'
+            ? [head + pair, head + pair + half]
+            : [head + 2 * pair, head + 2 * pair + 1];
+        const angle = position * rope.base ** (-pair / half);
+        const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
+        rotated[a] = values[a]! * cos - values[b]! * sin;
+        rotated[b] = values[a]! * sin + values[b]! * cos;
+      }
+    }
+    return { values: rotated, width };
+  }
+
+  attention(_layer: number, q: Rows, k: Rows, v: Rows): Rows {
+    const { heads, kvHeads, headSize } = this.sizes;
+    const attended = new Float64Array(q.values.length);
+    for (let row = 0; row < rowCount(q); row++)
+      for (let head = 0; head < heads; head++) {
+        const shared = Math.floor((head * kvHeads) / heads) * headSize;
+        const at = row * q.width + head * headSize;
+        attend(q.values, k, v, { at, row, shared, headSize }, attended);
+      }
+    return { values: attended, width: q.width };
+  }
+
+  swiglu(gate: Rows, up: Rows): Rows {
+    const values = gate.values.map((value, i) => (value / (1 + Math.exp(-value))) * up.values[i]!);
+    return { values, width: gate.width };
+  }
+
+  add(a: Rows, b: Rows): Rows {
+    return { values: a.values.map((value, i) => value + b.values[i]!), width: a.width };
+  }
+}
+
+/** One query: where it stands, its row, and where the keys and values of its head stand in theirs. */
+interface Query {
+  readonly at: number;
+  readonly row: number;
+  readonly shared: number;
+  readonly headSize: number;
+}
+
+/** Attends from one head of one row to all rows up to it. */
+function attend(
+  q: Float64Array,
+  k: Rows,
+  v: Rows,
+  { at, row, shared, headSize }: Query,
+  into: Float64Array,
+): void {
+  const scores = new Float64Array(row + 1);
+  let highest = -Infinity;
+  for (let other = 0; other <= row; other++) {
+    const key = other * k.width + shared;
+    let score = 0;
+    for (let i = 0; i < headSize; i++) score += q[at + i]! * k.values[key + i]!;
+    scores[other] = score / Math.sqrt(headSize);
+    highest = Math.max(highest, scores[other]!);
+  }
+  let sum = 0;
+  for (let other = 0; other <= row; other++) {
+    const weight = Math.exp(scores[other]! - highest);
+    const value = other * v.width + shared;
+    sum += weight;
+    for (let i = 0; i < headSize; i++) into[at + i]! += weight * v.values[value + i]!;
+  }
+  for (let i = 0; i < headSize; i++) into[at + i]! /= sum;
+}
+
+/**
+ * Every row times every row of a matrix.
+ * @param matrix [outputs, x.width] f32, row-major
+ */
+export function multiply(x: Rows, matrix: Float32Array): Rows {
+  const { values, width } = x;
+  const outputs = matrix.length / width;
+  const product = new Float64Array(rowCount(x) * outputs);
+  const rows = rowCount(x);
+  // Four outputs at a time: a value is read once for all of them.
+  for (let output = 0; output < outputs; output += 4) {
+    const a = output * width;
+    const b = Math.min(output + 1, outputs - 1) * width;
+    const c = Math.min(output + 2, outputs - 1) * width;
+    const d = Math.min(output + 3, outputs - 1) * width;
+    for (let row = 0; row < rows; row++) {
+      let sumA = 0;
+      let sumB = 0;
+      let sumC = 0;
+      let sumD = 0;
+      const begin = row * width;
+      for (let i = 0; i < width; i++) {
+        const value = values[begin + i]!;
+        sumA += value * matrix[a + i]!;
+        sumB += value * matrix[b + i]!;
+        sumC += value * matrix[c + i]!;
+        sumD += value * matrix[d + i]!;
+      }
+      const at = row * outputs + output;
+      product[at] = sumA;
+      if (output + 1 < outputs) product[at + 1] = sumB;
+      if (output + 2 < outputs) product[at + 2] = sumC;
+      if (output + 3 < outputs) product[at + 3] = sumD;
+    }
+  }
+  return { values: product, width: outputs };
+}
+
+export function rowCount({ values, width }: Rows): number {
+  return values.length / width;
+}
