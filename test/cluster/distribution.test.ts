@@ -11,7 +11,7 @@ import { goldenCases, repositoryPath } from '../support/golden.js';
 import { loadStages } from '../support/local-stages.js';
 
 const sampling: Sampling = { ...greedy, temperature: 1.2, topP: 0.9, minP: 0.01 };
-const samples = 20_000;
+const samples = 5_000;
 
 /** A prompt, and how its answer begins; what follows the next two tokens, which are certain, is open. */
 const story = goldenCases('demo-q8_0.json').find(({ prompt }) => prompt.includes('a mouse.'));

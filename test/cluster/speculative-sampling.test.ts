@@ -15,7 +15,7 @@ const schedules: Schedule[] = [
 ];
 
 test.each([
-  { engine: 'ggml', kvType: 'f16', count: 200 },
+  { engine: 'ggml', kvType: 'f16', count: 60 },
   { engine: 'onnx', kvType: 'f16', count: 20 },
 ] as const)(
   'a seed gives the same text for $count prompts with $engine',

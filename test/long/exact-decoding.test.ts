@@ -15,6 +15,9 @@ const decoded = 16;
 const chunk = 512;
 const context = 2048;
 
+/** Tokens below 0.1 % do not matter: what f16 keys and values cost grows with the distance from the likeliest. */
+const leastLog = Math.log(0.001);
+
 const text = goldenCases('demo-q8_0.json')
   .flatMap(({ promptTokens, tokens }) => [...promptTokens, ...tokens])
   .slice(0, before + decoded);
@@ -45,6 +48,7 @@ test.each(engineNames)(
     for (let i = 0; i < decoded; i++) {
       const actual = logSoftmax(await read(before + i, 1));
       expected[i]?.forEach((log, token) => {
+        if (log < leastLog) return;
         largest = Math.max(largest, Math.abs(log - (actual[token] ?? NaN)));
       });
     }

@@ -72,10 +72,14 @@ describe('a step', () => {
       runs++;
       return runtime.run(...values);
     };
+    const runNow: typeof runtime.runNow = (...values) => {
+      runs++;
+      return runtime.runNow(...values);
+    };
     const matrices = new MatrixCache(packedWeightsFolder(), { threads: 1 });
     return OnnxStage.load(
       {
-        runtime: { ...runtime, run },
+        runtime: { ...runtime, run, runNow },
         provider: providerNamed('cpu'),
         threads: 1,
         matrices,
