@@ -16,7 +16,7 @@ test('everything else has its turn however many short computations follow each o
   let isDone = false;
   let turns = 0;
   const others = (async () => {
-    for (; !isDone; turns++) await new Promise((resolve) => setTimeout(resolve));
+    for (; !isDone; turns++) await new Promise((resolve) => setImmediate(resolve));
   })();
   let waits = 0;
   for (let i = 0; i < 100; i++) {
@@ -29,5 +29,5 @@ test('everything else has its turn however many short computations follow each o
   await others;
   expect(waits).toBeGreaterThanOrEqual(20);
   expect(waits).toBeLessThan(50);
-  expect(turns).toBeGreaterThan(1);
+  expect(turns).toBeGreaterThanOrEqual(20);
 });
