@@ -1,9 +1,10 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { limitFolder, markUsed, unfinishedSuffix } from '../engine/limit-folder.js';
+import { limitFolder, markUsed } from '../engine/limit-folder.js';
 import type { StageCosts } from '../speculative/cost-model.js';
+import { writeCached } from './write-cached.js';
 
 /** Changes whenever something else is measured. */
 const version = 2;
@@ -40,18 +41,9 @@ export class CostCache {
     }
   }
 
-  /** A cache that cannot be written costs time at the next start, nothing else. */
   async keep(key: string, costs: StageCosts): Promise<void> {
-    const file = this.#file(key);
-    const temporary = `${file}.${randomUUID()}${unfinishedSuffix}`;
-    try {
-      await fs.mkdir(this.#folder, { recursive: true });
-      await fs.writeFile(temporary, JSON.stringify({ key, costs }));
-      await fs.rename(temporary, file);
-      await limitFolder(this.#folder, mostBytes);
-    } catch {
-      await fs.rm(temporary, { force: true }).catch(() => undefined);
-    }
+    await writeCached(this.#file(key), JSON.stringify({ key, costs }));
+    await limitFolder(this.#folder, mostBytes).catch(() => undefined);
   }
 
   /** They turned out wrong: the next start measures anew. */

@@ -120,17 +120,7 @@ class Measuring {
   async run(): Promise<MeasuredCosts> {
     const { pipeline } = this.measured;
     this.measured.startTrace();
-    const one = this.#probe(1);
-    let larger = one;
-    let passMs = await repeat(pipeline, one);
-    for (const size of stepSizes.slice(1)) {
-      if (!this.#mayMeasure(size)) break;
-      const probe = this.#probe(size);
-      // In large steps, all but computing is small.
-      if (passMs < substantialMs) larger = probe;
-      passMs = await repeat(pipeline, probe);
-    }
-    const beats = await this.#beats(one, larger);
+    const { beats, passMs } = await this.#decoding(repeatMs, () => true);
     for (const size of longSizes)
       if (this.#hasLongText && this.#mayMeasure(size))
         await repeat(pipeline, this.#probe(size, longText));
@@ -138,28 +128,47 @@ class Measuring {
     const stages = computing(await this.measured.stopTrace());
     return {
       ...betweenOf(beats, stages),
-      stages: stages.map((times) => costsOf(this.#probes.map((probe) => seenOf(probe, times)))),
+      stages: stages.map((times) => costsOf(this.#seen(times))),
     };
   }
 
   async between(): Promise<SeenRoute> {
-    const { pipeline } = this.measured;
     this.measured.startTrace();
-    const one = this.#probe(1);
-    let larger = one;
     // A process that has just begun is slow at first.
-    let passMs = await repeat(pipeline, one, warmUpMs);
-    for (const size of stepSizes.slice(1)) {
-      if (passMs >= substantialMs || !this.#mayMeasure(size)) break;
-      larger = this.#probe(size);
-      passMs = await repeat(pipeline, larger);
-    }
-    const beats = await this.#beats(one, larger);
+    const { beats } = await this.#decoding(warmUpMs, (passMs) => passMs < substantialMs);
     const stages = computing(await this.measured.stopTrace());
     return {
       between: betweenOf(beats, stages),
-      stages: stages.map((times) => this.#probes.map((probe) => seenOf(probe, times))),
+      stages: stages.map((times) => this.#seen(times)),
     };
+  }
+
+  /**
+   * Steps of all sizes that decoding may have.
+   * @param oneMs that those of one token are repeated for
+   * @param goesOn whether to measure larger ones than those that took so long
+   * @returns how fast they follow each other, and what the largest took
+   */
+  async #decoding(
+    oneMs: number,
+    goesOn: (passMs: number) => boolean,
+  ): Promise<{ readonly beats: Beats; readonly passMs: number }> {
+    const { pipeline } = this.measured;
+    const one = this.#probe(1);
+    let larger = one;
+    let passMs = await repeat(pipeline, one, oneMs);
+    for (const size of stepSizes.slice(1)) {
+      if (!this.#mayMeasure(size) || !goesOn(passMs)) break;
+      const probe = this.#probe(size);
+      // In large steps, all but computing is small.
+      if (passMs < substantialMs) larger = probe;
+      passMs = await repeat(pipeline, probe);
+    }
+    return { beats: await this.#beats(one, larger), passMs };
+  }
+
+  #seen(times: StageTimes): SeenSteps[] {
+    return this.#probes.map((probe) => seenOf(probe, times));
   }
 
   async #beats(one: Probe, larger: Probe): Promise<Beats> {

@@ -1,9 +1,10 @@
 import type { SegmentId } from '../stage/wanted-segments.js';
 import type { StageCosts } from '../speculative/cost-model.js';
+import { fewRows } from '../step/tiles.js';
 import { cancelled, type Pipeline } from './pipeline.js';
 import { promptChunks } from './prompt-chunks.js';
 import { causalSegment } from './segments.js';
-import { mostDecodedTogether, type Sequence, type Stretch } from './sequence.js';
+import type { Sequence, Stretch } from './sequence.js';
 
 /** What computing a text depends on. */
 export interface Computing {
@@ -76,7 +77,7 @@ function stepEnds(
   chunkTokens: number,
 ): readonly number[] {
   if (isPrompt) return promptChunks({ first, end }, costs, chunkTokens);
-  const most = Math.min(mostDecodedTogether, chunkTokens);
+  const most = Math.min(fewRows, chunkTokens);
   const steps = Math.ceil((end - first) / most);
   return Array.from({ length: steps }, (_, i) => Math.min(end, first + (i + 1) * most));
 }

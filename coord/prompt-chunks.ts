@@ -1,16 +1,11 @@
 import { stageMs, type StageCosts } from '../speculative/cost-model.js';
+import { tileRows } from '../step/tiles.js';
 
 /** What CPUs typically show; only ratios matter. */
 export const typicalCosts: StageCosts = [
   { tokens: 1, ms: 9 },
   { tokens: 512, ms: 520 },
 ];
-
-/**
- * Kernels compute tiles of this many tokens at full speed, and may round other steps differently: so that a text does not
- * depend on times that were measured, chunks end where a tile of the text does, and have a tile's rows at least.
- */
-const tile = 64;
 
 /** Chunks at both ends whose sizes are varied: those between are computed while every stage is busy. */
 const variedEnds = 3;
@@ -24,7 +19,8 @@ export interface PromptPart {
 /**
  * How a prompt is cut to get through a pipeline soonest. Equal stages finish after the time of all chunks and, for every
  * further stage, that of the longest one: so chunks take equal times rather than equal rows, as later ones look at more
- * cells. Where stages differ, the chunks at the ends, which one stage computes while others wait, may be smaller.
+ * cells. Chunks end where a tile of the text does, and have a tile's rows at least, so that a text does not depend on times
+ * that were measured. Where stages differ, the chunks at the ends, which one stage computes while others wait, may be smaller.
  * @param costs of every stage with layers
  * @param mostTokens that one step may have
  * @returns where chunks end: ascending multiples of 64 and, at last, the end of the prompt
@@ -34,7 +30,7 @@ export function promptChunks(
   costs: readonly StageCosts[],
   mostTokens: number,
 ): readonly number[] {
-  const grid = Math.min(tile, mostTokens);
+  const grid = Math.min(tileRows, mostTokens);
   const most = mostTokens - (mostTokens % grid);
   const borders = allowedBorders({ first, end }, grid, most);
   const time = (ends: readonly number[]) => promptMs({ first, end }, ends, costs);

@@ -1,18 +1,16 @@
 import { greedy, type Sampling } from '../step/sampling.js';
+import { fewRows } from '../step/tiles.js';
 import { TokenText, type Mark } from '../step/token-text.js';
 import type { CellRange } from './cells.js';
 import type { TokenQueue } from './token-queue.js';
 
 let lastId = 0;
 
-/** Steps of at most this many tokens give every token the bits that it gets alone. */
-export const mostDecodedTogether = 16;
-
 /** Tokens [first, end) of a text that are to be computed in one way. */
 export interface Stretch {
   readonly first: number;
   readonly end: number;
-  /** Read as a prompt, in large steps; or decoded, in steps of at most `mostDecodedTogether`. */
+  /** Read as a prompt, in large steps; or decoded, in steps of at most `fewRows`. */
   readonly isPrompt: boolean;
 }
 
@@ -58,7 +56,7 @@ export class Sequence {
     this.#prompts = this.#prompts
       .filter((prompt) => prompt.first < known)
       .map((prompt) => ({ ...prompt, end: Math.min(prompt.end, known) }));
-    const isNew = end - Math.max(first, known) > mostDecodedTogether;
+    const isNew = end - Math.max(first, known) > fewRows;
     if (isNew) this.#prompts = [...this.#prompts, { first: Math.max(first, known), end }];
     const stretches: Stretch[] = [];
     let at = first;

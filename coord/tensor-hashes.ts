@@ -1,7 +1,8 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import type { TensorInfo, TensorSource } from '../model/tensor-source.js';
+import { writeCached } from './write-cached.js';
 
 const chunkBytes = 8 << 20;
 
@@ -31,7 +32,7 @@ export class TensorHashes {
       known.set(tensor.name, hash);
       hashes.push(hash);
     }
-    if (known.size > before) await this.#save(known);
+    if (known.size > before) await writeCached(this.#file, JSON.stringify([...known]));
     return hashes;
   }
 
@@ -44,18 +45,6 @@ export class TensorHashes {
       hash.update(part);
     }
     return hash.digest('hex');
-  }
-
-  /** A cache that cannot be written costs time at the next start, nothing else. */
-  async #save(known: ReadonlyMap<string, string>): Promise<void> {
-    const temporary = `${this.#file}.${randomUUID()}.part`;
-    try {
-      await fs.mkdir(path.dirname(this.#file), { recursive: true });
-      await fs.writeFile(temporary, JSON.stringify([...known]));
-      await fs.rename(temporary, this.#file);
-    } catch {
-      await fs.rm(temporary, { force: true }).catch(() => undefined);
-    }
   }
 }
 

@@ -14,6 +14,24 @@ export class EventLoopShare {
   #usedMs = 0;
   #turn: Promise<void> | undefined;
 
+  /**
+   * Does a computation: at once, when others have had their turn, or elsewhere if it took long the last time.
+   * @param lastMs that it took then
+   * @returns milliseconds that it took
+   */
+  async run(
+    lastMs: number,
+    compute: (isInstant: boolean) => Promise<void> | void,
+  ): Promise<number> {
+    const isInstant = this.isInstant(lastMs);
+    if (isInstant) await this.enter();
+    const begin = performance.now();
+    await compute(isInstant);
+    const ms = performance.now() - begin;
+    if (isInstant) this.used(ms);
+    return ms;
+  }
+
   /** Whether a computation that took so long the last time is to be done on the event loop's thread. */
   isInstant(ms: number): boolean {
     return ms < instantMs;

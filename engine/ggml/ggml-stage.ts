@@ -176,15 +176,10 @@ export class GgmlStage implements Stage {
   /** What is short is computed at once, as far as everything else has its turns. */
   async #run(graph: StepGraph): Promise<void> {
     const { backend } = this.computing;
-    const loop = EventLoopShare.running;
-    const isInstant = loop.isInstant(graph.computeMs);
-    if (isInstant) await loop.enter();
-    if (this.#isGivenUp) throw new EngineError('compute', 'the step was given up');
-    const begin = performance.now();
-    if (isInstant) backend.computeNow(graph.graph);
-    else await backend.compute(graph.graph);
-    graph.computeMs = performance.now() - begin;
-    if (isInstant) loop.used(graph.computeMs);
+    graph.computeMs = await EventLoopShare.running.run(graph.computeMs, (isInstant) => {
+      if (this.#isGivenUp) throw new EngineError('compute', 'the step was given up');
+      return isInstant ? backend.computeNow(graph.graph) : backend.compute(graph.graph);
+    });
   }
 
   #results(step: Step, graph: StepGraph, demand: HeadDemand): SegmentResult[] {

@@ -1,11 +1,9 @@
+import { fewRows } from '../../step/tiles.js';
 import type { Backend } from './backend.js';
 import { tensorType, type Ggml, type Pointer } from './bindings.js';
 import { unsupportedOp } from './devices.js';
 import { rowBlock, type PlacedTensor } from './placed-tensor.js';
 import { SmallGraph } from './small-graph.js';
-
-/** Products of at most this many rows give every row the bits that it gets alone. */
-export const fewRows = 16;
 
 /**
  * Ways to multiply a matrix with few rows. ggml has kernels for one row and for several, some of which round

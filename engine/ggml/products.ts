@@ -1,6 +1,7 @@
+import { fewRows } from '../../step/tiles.js';
 import type { Backend } from './backend.js';
 import type { Ggml, Pointer } from './bindings.js';
-import { fastestRule, fewRows, multiply, type ProductRule } from './product-ways.js';
+import { fastestRule, multiply, type ProductRule } from './product-ways.js';
 import type { Weights } from './weights.js';
 
 /** The rules found for kinds of matrices, kept for all stages of an engine. */

@@ -41,7 +41,6 @@ export interface GraphPlace {
 
 /** A way to keep keys and values, and to attend to them. */
 export interface AttentionWay {
-  readonly name: 'flash' | 'products';
   /** Windows grow in steps of this many cells. */
   readonly windowStep: number;
   /** Cells that there are memory for: windows may end behind those that are used. */

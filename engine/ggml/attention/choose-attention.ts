@@ -5,6 +5,7 @@ import { tensorType, type Ggml, type Pointer } from '../bindings.js';
 import { equalBits } from '../product-ways.js';
 import { SmallGraph } from '../small-graph.js';
 import { TensorArena } from '../tensor-arena.js';
+import { f16NegativeInfinity } from './mask-writer.js';
 import { FlashAttention } from './flash-attention.js';
 import { ProductAttention } from './product-attention.js';
 import type { AttentionPiece, AttentionWay } from './attention.js';
@@ -85,7 +86,9 @@ async function productsKeepBits(
     set(
       ggml,
       masks[i]!,
-      Uint16Array.from({ length: length * maskRows }, (_, j) => (j % length < seen ? 0 : 0xfc00)),
+      Uint16Array.from({ length: length * maskRows }, (_, j) =>
+        j % length < seen ? 0 : f16NegativeInfinity,
+      ),
     );
   for (const tensor of [cache.keys, cache.values])
     ggml.tensorFill(tensor, 0, 0, ggml.tensorBytes(tensor));

@@ -16,7 +16,6 @@ const precisionF32 = 10;
  * One op for all of it (arXiv 2205.14135): what devices are fast with. Every cell is a row of all heads' keys, or values.
  */
 export class FlashAttention implements AttentionWay {
-  readonly name = 'flash';
   readonly windowStep = 256;
 
   /** @param type that keys and values are kept in */

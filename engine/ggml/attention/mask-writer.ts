@@ -3,7 +3,7 @@ import type { Visible } from '../../../step/step.js';
 import type { Ggml } from '../bindings.js';
 import type { MaskedPiece } from './attention.js';
 
-const f16NegativeInfinity = 0xfc00;
+export const f16NegativeInfinity = 0xfc00;
 
 /** Values that are written in one turn of the event loop: a prompt's chunk at the end of a long text has many. */
 const valuesPerTurn = 1 << 20;

@@ -1,5 +1,6 @@
 import type { GroupedQueryAttention } from '../../../model/architectures/layer.js';
 import type { StageOptions } from '../../engine.js';
+import { tileRows, wholeTiles } from '../../../step/tiles.js';
 import { tensorType, type Ggml, type Pointer } from '../bindings.js';
 import { flashAttend } from './flash-attention.js';
 import type {
@@ -13,12 +14,6 @@ import type {
 
 const f32Bytes = Float32Array.BYTES_PER_ELEMENT;
 const f16Bytes = Uint16Array.BYTES_PER_ELEMENT;
-
-/**
- * The CPU's flash attention computes tiles of so many rows twice as fast as products do, and rounds differently. So that a
- * text does not depend on how it was cut into steps, it gets those that are whole tiles of the text.
- */
-const tileRows = 64;
 
 /** Segments of fewer rows have the heads of a group as rows of one product, so that keys and values are read once. */
 const foldedBelow = 16;
@@ -51,9 +46,9 @@ export function productScratchBytes(
  * Two products with a softmax between them: what CPUs are fast with for few rows, where flash attention computes one at a
  * time. Every head has its keys together, [keySize, cells], and its values, transposed, [cells, valueSize], so that
  * products read memory in order. Values are f16 whatever keys are: in a quantized block there would be values of 32 cells.
+ * Whole tiles of a text go through flash attention, which is twice as fast for them.
  */
 export class ProductAttention implements AttentionWay {
-  readonly name = 'products';
   readonly windowStep = windowStep;
   readonly cells: number;
 
@@ -72,9 +67,7 @@ export class ProductAttention implements AttentionWay {
   tiles(positions: Int32Array): [number, number] {
     const [first = 0] = positions;
     const isRun = positions.every((position, i) => position === first + i);
-    const before = (tileRows - (first % tileRows)) % tileRows;
-    const whole = Math.floor((positions.length - before) / tileRows);
-    return isRun && whole > 0 ? [before, before + whole * tileRows] : [0, 0];
+    return isRun ? wholeTiles(first, positions.length) : [0, 0];
   }
 
   pieces(

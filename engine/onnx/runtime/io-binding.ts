@@ -54,14 +54,9 @@ export class IoBinding implements Disposable {
   /** @throws EngineError 'compute' when computing fails */
   async run(): Promise<void> {
     for (const copy of this.#copied) copy();
-    const loop = EventLoopShare.running;
-    const isInstant = loop.isInstant(this.#computeMs);
-    if (isInstant) await loop.enter();
-    const begin = performance.now();
-    if (isInstant) this.session.runNow(this.#pointer);
-    else await this.session.run(this.#pointer);
-    this.#computeMs = performance.now() - begin;
-    if (isInstant) loop.used(this.#computeMs);
+    this.#computeMs = await EventLoopShare.running.run(this.#computeMs, (isInstant) =>
+      isInstant ? this.session.runNow(this.#pointer) : this.session.run(this.#pointer),
+    );
   }
 
   [Symbol.dispose](): void {
