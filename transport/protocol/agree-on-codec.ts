@@ -3,6 +3,7 @@ import { codecNamed } from '../wire/codecs/codecs.js';
 import { TransportError } from '../wire/errors.js';
 import type { TensorChannel } from '../wire/tensor-channel.js';
 import { chooseCodec, type ExpectedStep } from './choose-codec.js';
+import { handshakeMs } from './handshake.js';
 import { measureLink, nextOf, type LinkFigures } from './link-figures.js';
 
 /** How hidden states travel on a link, and what it was chosen by. */
@@ -48,7 +49,8 @@ export async function offerCodec(
 export async function acceptCodec(channel: TensorChannel, choice: CodecChoice): Promise<CodecName> {
   if (choice !== 'auto') return choice;
   for (;;) {
-    const message = await nextOf(channel);
+    // The other side may have to find out first that frames do not come back.
+    const message = await nextOf(channel, 2 * handshakeMs);
     if (message.kind === 'linkCodec') return codecNamed(message.body.codec).name;
     if (message.kind !== 'linkProbe') throw new TransportError('garbage', `a ${message.kind} here`);
     await channel.send('linkProbed', {});

@@ -60,9 +60,9 @@ async function probe(channel: TensorChannel, payload: Uint8Array): Promise<numbe
 
 /**
  * The next whole message on a channel; those after it wait for another handler.
- * @throws TransportError 'timeout' when none comes within the time for handshakes, or why the channel has ended
+ * @throws TransportError 'timeout' when none comes in time, or why the channel has ended
  */
-export async function nextOf(channel: TensorChannel): Promise<Message> {
+export async function nextOf(channel: TensorChannel, timeoutMs = handshakeMs): Promise<Message> {
   let timer: NodeJS.Timeout | undefined;
   try {
     return await new Promise<Message>((resolve, reject) => {
@@ -75,7 +75,7 @@ export async function nextOf(channel: TensorChannel): Promise<Message> {
       };
       void channel.closed.then(reject);
       const late = new TransportError('timeout', 'the link was not measured in time');
-      timer = setTimeout(() => reject(late), handshakeMs);
+      timer = setTimeout(() => reject(late), timeoutMs);
     });
   } finally {
     clearTimeout(timer);

@@ -2,7 +2,7 @@ import os from 'node:os';
 import type { Logger } from 'pino';
 import type { Connection } from '../wire/connection.js';
 import { TransportError } from '../wire/errors.js';
-import { nextMessage } from './handshake.js';
+import { handshakeMs, nextMessage } from './handshake.js';
 import type { Messages, QueueAddress } from '../messages/messages.js';
 import { findEndpoint } from '../wire/rdma/devices.js';
 import { neededSlotBytes } from '../wire/rdma/frame-stream.js';
@@ -30,9 +30,6 @@ export type ChannelChoices = Partial<Omit<ChannelOptions, 'logger'>>;
 const smallestSlotBytes = 4096;
 const usualSlotBytes = 65_536;
 const largestSlotBytes = smallestSlotBytes << 7;
-
-/** Milliseconds for a first frame to go and come back. */
-const probeMs = 5000;
 
 /**
  * The side that sends tensors: agrees with the other on how.
@@ -81,7 +78,7 @@ async function offerRdma(
     channel.close();
     throw error;
   }
-  if (!(await channel.probe(probeMs)))
+  if (!(await channel.probe(handshakeMs)))
     channel.giveUp('no frame came back: are both ends on the same cable or network?');
   logger.info(`${connection.peer}: tensors go by ${channel.name}`);
   return channel;

@@ -72,6 +72,7 @@ describe('a connection', () => {
       })),
       cells: 4096,
       conversations: 1,
+      states: 1,
       kvType: 'f16',
       maxStepRows: 8192,
     };

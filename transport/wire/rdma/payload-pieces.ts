@@ -39,7 +39,9 @@ export class PayloadPieces {
 
   #fillRows(room: Uint8Array): number {
     const { rows, rowBytes } = this.payload;
-    const count = Math.min(rows - this.#rowsSent, Math.floor(room.byteLength / rowBytes));
+    const rowsLeft = rows - this.#rowsSent;
+    if (rowsLeft === 0) return 0;
+    const count = Math.min(rowsLeft, Math.floor(room.byteLength / rowBytes));
     const bytes = count * rowBytes;
     if (count > 0) this.payload.encode(room.subarray(0, bytes), this.#rowsSent, count);
     this.#rowsSent += count;

@@ -18,6 +18,9 @@ import { QueuePair, type QueueKind } from './queue-pair.js';
 import { LossWatch } from './loss-watch.js';
 import { noticeBytes, Ring, type Slot } from './ring.js';
 
+/** Frames that are sent at most to find out whether one comes back. */
+const probes = 10;
+
 /** Tensors by RDMA beside a connection, which takes over when frames are lost or the device fails. */
 export class RdmaChannel implements TensorChannel {
   bytesReceived = 0;
@@ -112,7 +115,7 @@ export class RdmaChannel implements TensorChannel {
     this.#pair.connect(other);
   }
 
-  /** Whether a frame goes to the other side and one comes back within a time. */
+  /** Whether a frame goes to the other side and one comes back within a time. One may be lost, so it is sent again. */
   async probe(timeoutMs: number): Promise<boolean> {
     let timer: NodeJS.Timeout | undefined;
     const echoed = new Promise<boolean>((resolve) => {
@@ -120,8 +123,11 @@ export class RdmaChannel implements TensorChannel {
       timer = setTimeout(() => resolve(false), timeoutMs);
       void this.connection.closed.then(() => resolve(false));
     });
-    this.#stream.announce(frameFlags.probe);
+    const send = () => this.#stream.announce(frameFlags.probe);
+    const repeated = setInterval(send, timeoutMs / probes);
+    send();
     const isThere = await echoed;
+    clearInterval(repeated);
     clearTimeout(timer);
     return isThere && !this.#fallenBack;
   }

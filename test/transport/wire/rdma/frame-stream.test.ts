@@ -146,7 +146,7 @@ describe('messages over frames', () => {
       for (let i = 0; i < count; i++) into.subarray(100 * i, 100 * (i + 1)).fill(first + i);
     };
     void pair.sender.send(Buffer.from('header'), { body, rows: 200, rowBytes: 100, encode });
-    void pair.sender.send(Buffer.from('header'), { body, rows: 0, rowBytes: 100, encode });
+    void pair.sender.send(Buffer.from('header'), { body, rows: 0, rowBytes: 0, encode });
     pair.carry();
     const rows = Buffer.concat(Array.from({ length: 200 }, (_, i) => Buffer.alloc(100, i)));
     for (const [i, tail] of [rows, Buffer.alloc(0)].entries()) {
