@@ -4,6 +4,8 @@ import type { TensorInfo } from './tensor-source.js';
 export const embeddingTensor = 'token_embd.weight';
 export const outputNormTensor = 'output_norm.weight';
 export const headTensorName = 'output.weight';
+/** Of the head, also where its matrix is the embedding's. */
+export const headBias = 'output.bias';
 export const ropeFactorsTensor = 'rope_freqs.weight';
 
 type TensorTable = ReadonlyMap<string, TensorInfo>;
@@ -37,9 +39,10 @@ export function isOfShard(name: string, shard: Shard, head: string): boolean {
   const layer = /^blk\.(\d+)\./.exec(name)?.[1];
   if (layer !== undefined)
     return Number(layer) >= shard.firstLayer && Number(layer) < shard.endLayer;
-  if (name === ropeFactorsTensor) return !isEmpty(shard);
+  if (name.startsWith('rope_')) return !isEmpty(shard);
   return (
     (shard.embedding && name === embeddingTensor) ||
-    (shard.head && (name === outputNormTensor || name === head))
+    (shard.head &&
+      (name === head || /^output(_norm)?\.(?!weight$)|^output_norm\.weight$/.test(name)))
   );
 }

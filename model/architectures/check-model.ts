@@ -4,15 +4,8 @@ import { canMultiply, tensorBytes } from '../gguf/tensor-types.js';
 import { headTensor, isOfShard } from '../shard-tensors.js';
 import type { TensorInfo, TensorSource } from '../tensor-source.js';
 import { checkVocabulary } from '../vocabulary.js';
-import type { Architecture, ExpectedTensor } from './architecture.js';
-import type { Hyperparameters } from './hyperparameters.js';
-import { architectureOf } from './registry.js';
-
-/** A model that is in order. */
-export interface CheckedModel {
-  readonly architecture: Architecture;
-  readonly sizes: Hyperparameters;
-}
+import { readModel, type Model, type ModelSizes } from './model.js';
+import type { ExpectedTensor } from './recorder.js';
 
 /**
  * Checks all that native code takes for granted: numbers, shapes and types of tensors, that none is missing or unknown,
@@ -25,21 +18,26 @@ export interface CheckedModel {
 export function checkModel(
   source: Pick<TensorSource, 'metadata' | 'tensors'>,
   shard?: Shard,
-): CheckedModel {
-  const architecture = architectureOf(source);
-  const sizes = architecture.hyperparameters(source);
+): Model {
+  const model = readModel(source);
+  const { sizes, family, tensors: expected } = model;
   const needed = shard ?? { firstLayer: 0, endLayer: sizes.layers, embedding: true, head: true };
   checkShard(needed, sizes);
-  const expected = architecture.tensors(sizes);
-  const byName = new Map(expected.map((tensor) => [tensor.name, tensor]));
   for (const tensor of source.tensors.values())
-    checkTensor(tensor, byName.get(tensor.name) ?? unknown(tensor, architecture));
+    if (!isUnused(tensor.name, sizes))
+      checkTensor(tensor, expected.get(tensor.name) ?? unknown(tensor, family));
   checkComplete(source, needed, expected);
   checkVocabulary(source);
-  return { architecture, sizes };
+  return model;
 }
 
-function checkShard({ firstLayer, endLayer }: Shard, { layers }: Hyperparameters): void {
+/** Blocks that guess tokens, and what is there for images: the text is the same without them. */
+function isUnused(name: string, { layers, blocks }: ModelSizes): boolean {
+  const block = Number(/^blk\.(\d+)\./.exec(name)?.[1]);
+  return (block >= layers && block < blocks) || /^(v|mm)\./.test(name);
+}
+
+function checkShard({ firstLayer, endLayer }: Shard, { layers }: ModelSizes): void {
   const isRange =
     Number.isInteger(firstLayer) &&
     Number.isInteger(endLayer) &&
@@ -53,16 +51,23 @@ function checkShard({ firstLayer, endLayer }: Shard, { layers }: Hyperparameters
     );
 }
 
-function checkTensor({ type, shape, bytes }: TensorInfo, { name, shape: wanted }: ExpectedTensor) {
+function checkTensor(
+  { type, shape, bytes }: TensorInfo,
+  { name, shape: wanted, use }: ExpectedTensor,
+): void {
+  // A matrix of one output may be stored as a vector.
+  const [inputs, ...outputs] = wanted;
+  const isVector = shape.length === 1 && outputs.length === 1 && outputs[0] === 1;
+  const sizes = isVector ? [inputs] : wanted;
   const isAsWanted =
-    shape.length === wanted.length && shape.every((size, axis) => size === wanted[axis]);
+    shape.length === sizes.length && shape.every((size, axis) => size === sizes[axis]);
   if (!isAsWanted)
     throw damaged(`tensor ${name} is ${shown(shape)}, the model's sizes make it ${shown(wanted)}`);
-  const isVector = wanted.length === 1;
-  if (isVector ? type.name !== 'f32' : !canMultiply(type))
+  const isNumbers = use === 'numbers';
+  if (isNumbers ? type.name !== 'f32' : !canMultiply(type))
     throw new ModelError(
       'unsupported',
-      `unsupported quantization: tensor ${name} is ${type.name}, ${isVector ? 'vectors have to be f32' : 'which no matrix can be multiplied in'}: use another quantization of the model`,
+      `unsupported quantization: tensor ${name} is ${type.name}, ${isNumbers ? 'vectors have to be f32' : 'which no matrix can be multiplied in'}: use another quantization of the model`,
     );
   if ((shape[0] ?? 0) % type.blockSize !== 0 || bytes !== tensorBytes(type, shape))
     throw damaged(`tensor ${name} of ${shown(shape)} cannot be ${bytes} bytes of ${type.name}`);
@@ -71,18 +76,18 @@ function checkTensor({ type, shape, bytes }: TensorInfo, { name, shape: wanted }
 function checkComplete(
   { tensors }: Pick<TensorSource, 'tensors'>,
   shard: Shard,
-  expected: readonly ExpectedTensor[],
+  expected: ReadonlyMap<string, ExpectedTensor>,
 ): void {
   const head = headTensor(tensors);
-  for (const { name, isOptional = false } of expected)
-    if (!isOptional && isOfShard(name, shard, head) && !tensors.has(name))
+  for (const name of expected.keys())
+    if (isOfShard(name, shard, head) && !tensors.has(name))
       throw damaged(`the model has no tensor ${name}`);
 }
 
-function unknown({ name }: TensorInfo, architecture: Architecture): never {
+function unknown({ name }: TensorInfo, family: string): never {
   throw new ModelError(
     'unsupported',
-    `unsupported model: tensor ${quoted(name)} is not part of the ${architecture.name} family, and without it the answers would be wrong: use another model`,
+    `unsupported model: tensor ${quoted(name)} is not part of the ${family} family, and without it the answers would be wrong: use another model`,
   );
 }
 

@@ -4,6 +4,9 @@ import type { TensorType } from '../gguf/tensor-types.js';
 export interface Layer {
   readonly attention: Attention;
   readonly feedForward: FeedForward;
+  /** Ops that it is written in, and products with weights among them. */
+  readonly operations: number;
+  readonly products: number;
 }
 
 export type Attention = GroupedQueryAttention | LatentAttention | LinearAttention;
@@ -17,8 +20,13 @@ export interface GroupedQueryAttention {
   readonly keySize: number;
   /** Features of a head of values. */
   readonly valueSize: number;
+  /** How scores are made (`AttentionOptions`). */
+  readonly scale: number;
   /** Positions that a token sees, the last being its own; absent where it sees the whole text. */
   readonly window?: number;
+  readonly softcap?: number;
+  /** Name of the tensor of sinks. */
+  readonly sinks?: string;
 }
 
 /** The keys and values of all heads are made from one latent vector, and only that is kept (arXiv 2405.04434). */
@@ -29,14 +37,26 @@ export interface LatentAttention {
   readonly latentSize: number;
   /** Features of the rotated key that is kept beside it. */
   readonly rotatedSize: number;
+  readonly scale: number;
 }
 
 /** A state of fixed size stands for all tokens so far (arXiv 2412.06464). */
 export interface LinearAttention {
   readonly kind: 'linear';
   readonly heads: number;
-  /** f32 numbers in the state of one sequence: the heads' matrices, and what convolutions look back at. */
-  readonly stateElements: number;
+  /** Rows and columns of a head's matrix. */
+  readonly size: number;
+  /** Features that are convolved, and over how many rows. */
+  readonly convolved: number;
+  readonly width: number;
+}
+
+/** f32 numbers of one state: the heads' matrices, and the rows that the convolution looks back at. */
+export function stateElements({ heads, size, convolved, width }: LinearAttention): {
+  readonly matrices: number;
+  readonly rows: number;
+} {
+  return { matrices: heads * size * size, rows: convolved * (width - 1) };
 }
 
 export type FeedForward = DenseFeedForward | ExpertFeedForward;
@@ -73,9 +93,10 @@ export interface CellMemory {
   readonly window?: number;
 }
 
-/** The same memory for a sequence of any length. */
+/** States of fixed size: one says all of a sequence of any length, up to one position. */
 export interface StateMemory {
   readonly kind: 'state';
+  /** Of one state. */
   readonly bytes: number;
 }
 
@@ -95,9 +116,16 @@ export function layerMemory({ attention }: Layer): LayerMemory {
       const keyElements = attention.latentSize + attention.rotatedSize;
       return { kind: 'cells', keyElements, valueElements: 0 };
     }
-    case 'linear':
-      return { kind: 'state', bytes: 4 * attention.stateElements };
+    case 'linear': {
+      const { matrices, rows } = stateElements(attention);
+      return { kind: 'state', bytes: 4 * (matrices + rows) };
+    }
   }
+}
+
+/** Whether some layers keep states, so that a text can only go on from where there is one. */
+export function keepsStates(layers: readonly Layer[]): boolean {
+  return layers.some((layer) => layerMemory(layer).kind === 'state');
 }
 
 /** How numbers are packed: `tensorTypeNamed(…)`, or an engine's own of one number per block. */
@@ -112,4 +140,33 @@ export function cellBytes(
   const bytes = (elements: number, { blockSize, blockBytes }: Packing) =>
     (elements / blockSize) * blockBytes;
   return bytes(keyElements, keys) + bytes(valueElements, values);
+}
+
+/** Tokens that a layer with a window keeps beyond it: as far steps may be ahead, and texts go back. */
+const spareCells = 2048;
+
+/** As far as tokens may be under way, of which nobody knows yet whether they stay. */
+const mostUnderWay = 512;
+
+/**
+ * Cells that a layer keeps of a conversation. With a window they are a ring, in which new tokens take the places of those
+ * that no row sees any more.
+ * @param cells that the conversation's text may have
+ * @param mostRows of a step
+ */
+export function keptCells(window: number | undefined, cells: number, mostRows: number): number {
+  if (window === undefined) return cells;
+  const kept = window + Math.max(spareCells, mostRows + mostUnderWay);
+  return Math.min(cells, Math.ceil(kept / 64) * 64);
+}
+
+/** Tokens that a text may lose without a layer lacking what it sees; further back it is computed anew. */
+export function rewindOf(layers: readonly Layer[], cells: number, mostRows: number): number {
+  const rewinds = layers.map((layer) => {
+    const memory = layerMemory(layer);
+    if (memory.kind === 'state' || memory.window === undefined) return Infinity;
+    const kept = keptCells(memory.window, cells, mostRows);
+    return kept === cells ? Infinity : kept - memory.window - mostUnderWay;
+  });
+  return Math.min(Infinity, ...rewinds);
 }

@@ -20,7 +20,10 @@ const valueType = {
 
 /** Readers such as llama.cpp insist on these types, which the values alone do not show. */
 const typesOfKeys: readonly (readonly [RegExp, number])[] = [
-  [/(epsilon|freq_base(_swa)?|factor|scale(_linear)?|bias|clamp_kqv|scores)$/, valueType.float32],
+  [
+    /(epsilon|freq_base(_swa)?|factor|scale(_linear)?|multiplier|beta_(fast|slow)|softcapping|bias|clamp_kqv|scores)$/,
+    valueType.float32,
+  ],
   [/^split\.(no|count)$/, valueType.uint16],
   [/^(split\.tensors\.count|tokenizer\.ggml\.token_type)$/, valueType.int32],
 ];

@@ -1,96 +1,32 @@
 import { createHash } from 'node:crypto';
-import { architectureOf } from './architectures/registry.js';
-import { ModelError } from './errors.js';
-import { tensorBytes, tensorTypeNamed, type TensorType } from './gguf/tensor-types.js';
-import { headTensorName } from './shard-tensors.js';
-import type { MetadataValue, TensorInfo, TensorSource } from './tensor-source.js';
-
-/** The sizes of a model with random weights. */
-export interface SyntheticShape {
-  readonly architecture: 'llama' | 'qwen2' | 'qwen3';
-  readonly layers: number;
-  readonly hiddenSize: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headSize: number;
-  readonly feedForward: number;
-  readonly vocabulary: number;
-  /** Whether the head uses the embedding's matrix. */
-  readonly tied: boolean;
-  readonly ropeBase?: number;
-  readonly contextLength?: number;
-  readonly seed?: number;
-}
-
-/** Shapes of well-known models. */
-export const syntheticShapes: Readonly<Record<string, SyntheticShape>> = {
-  'qwen3-0.6b': {
-    architecture: 'qwen3',
-    layers: 28,
-    hiddenSize: 1024,
-    heads: 16,
-    kvHeads: 8,
-    headSize: 128,
-    feedForward: 3072,
-    vocabulary: 151_936,
-    tied: true,
-    ropeBase: 1_000_000,
-  },
-  'qwen3-4b': {
-    architecture: 'qwen3',
-    layers: 36,
-    hiddenSize: 2560,
-    heads: 32,
-    kvHeads: 8,
-    headSize: 128,
-    feedForward: 9728,
-    vocabulary: 151_936,
-    tied: true,
-    ropeBase: 1_000_000,
-  },
-  'llama-8b': {
-    architecture: 'llama',
-    layers: 32,
-    hiddenSize: 4096,
-    heads: 32,
-    kvHeads: 8,
-    headSize: 128,
-    feedForward: 14_336,
-    vocabulary: 128_256,
-    tied: false,
-    ropeBase: 500_000,
-  },
-};
+import { describeModel } from '../architectures/model.js';
+import { familyOf } from '../architectures/registry.js';
+import { ModelError } from '../errors.js';
+import { tensorBytes, tensorTypeNamed, type TensorType } from '../gguf/tensor-types.js';
+import { headTensorName } from '../shard-tensors.js';
+import type { SyntheticShape } from './shape.js';
+import { syntheticShape } from './shapes.js';
+import type { MetadataValue, TensorInfo, TensorSource } from '../tensor-source.js';
 
 /** Types that random weights can be made in. */
-export const syntheticTypes: readonly string[] = ['f32', 'f16', 'q4_0', 'q8_0'];
+export const syntheticTypes: readonly string[] = ['f32', 'f16', 'q4_0', 'q8_0', 'mxfp4'];
 
 /** Random values come from one block of about this size, which tensors repeat from different places. */
 const patternBytes = 1 << 20;
 
 /**
  * A model of random weights, made as they are read: for measuring speed without a download.
- * @param shape name of one of `syntheticShapes`, or sizes
+ * @param shape a shape's name, or sizes
  * @throws ModelError for an unknown shape or type
  */
 export function syntheticModel(shape: string | SyntheticShape, typeName: string): TensorSource {
-  const sizes = typeof shape === 'string' ? shapeNamed(shape) : shape;
+  const sizes = typeof shape === 'string' ? syntheticShape(shape) : shape;
   if (!syntheticTypes.includes(typeName))
     throw new ModelError(
       'unsupported',
       `no random weights of type "${typeName}": choose one of ${syntheticTypes.join(', ')}`,
     );
   return new SyntheticModel(sizes, tensorTypeNamed(typeName));
-}
-
-function shapeNamed(name: string): SyntheticShape {
-  const shape = syntheticShapes[name];
-  if (!shape)
-    throw new ModelError(
-      'unsupported',
-      `unknown shape "${name}": known are ${Object.keys(syntheticShapes).join(', ')}`,
-    );
-  return shape;
 }
 
 class SyntheticModel implements TensorSource {
@@ -143,16 +79,23 @@ class SyntheticModel implements TensorSource {
   }
 
   #pattern({ name, type, shape }: TensorInfo): Uint8Array {
-    const isNorm = name.endsWith('norm.weight');
-    const scale = isNorm ? 0.05 : 1 / Math.sqrt(shape[0] ?? 1);
-    const key = `${type.name} ${isNorm} ${scale}`;
+    const mean = meanOf(name);
+    const isNumbers = shape.length === 1 || name.endsWith('.bias');
+    const scale = isNumbers ? 0.05 : 1 / Math.sqrt(shape[0] ?? 1);
+    const key = `${type.name} ${mean} ${scale}`;
     let pattern = this.#patterns.get(key);
     if (!pattern) {
-      pattern = makePattern(type, isNorm ? 1 : 0, scale, this.shape.seed ?? 0);
+      pattern = makePattern(type, mean, scale, this.shape.seed ?? 0);
       this.#patterns.set(key, pattern);
     }
     return pattern;
   }
+}
+
+/** Norms, scales, and factors of rotary embedding, keep what they scale, and states fade rather than grow. */
+function meanOf(name: string): number {
+  if (/norm\.weight$|\.scale$|^rope_/.test(name)) return 1;
+  return name.endsWith('ssm_a') ? -0.1 : 0;
 }
 
 function metadataOf(shape: SyntheticShape): Map<string, MetadataValue> {
@@ -173,23 +116,33 @@ function metadataOf(shape: SyntheticShape): Map<string, MetadataValue> {
     [`${architecture}.attention.layer_norm_rms_epsilon`, 1e-6],
     [`${architecture}.vocab_size`, shape.vocabulary],
     ['tokenizer.ggml.model', 'none'],
+    ...Object.entries(shape.numbers ?? {}).map(([name, value]): [string, MetadataValue] => [
+      `${architecture}.${name}`,
+      value,
+    ]),
   ]);
 }
 
 function tensorsOf(
-  { vocabulary, tied }: SyntheticShape,
+  { vocabulary, tied, optional }: SyntheticShape,
   metadata: ReadonlyMap<string, MetadataValue>,
   type: TensorType,
 ): TensorInfo[] {
-  const architecture = architectureOf({ metadata });
-  const sizes = architecture.hyperparameters({ metadata, tensors: new Map() });
-  return architecture
-    .tensors({ ...sizes, vocabulary })
-    .filter(({ name, isOptional = false }) => !isOptional || (name === headTensorName && !tied))
-    .map(({ name, shape }) => {
-      const stored = shape.length === 1 ? tensorTypeNamed('f32') : type;
+  const { usually } = familyOf(metadata);
+  const has = (name: string) =>
+    name === headTensorName ? !tied : usually?.test(name) === true || optional?.test(name) === true;
+  return [...describeModel(metadata, has, vocabulary).tensors.values()].map(
+    ({ name, shape, use }) => {
+      const isExact = use === 'numbers' || isRouter(name);
+      const stored = isExact ? tensorTypeNamed('f32') : type;
       return { name, shape, type: stored, bytes: tensorBytes(stored, shape) };
-    });
+    },
+  );
+}
+
+/** What chooses experts is small and not quantized, as everybody stores it. */
+function isRouter(name: string): boolean {
+  return name.includes('.ffn_gate_inp');
 }
 
 /** Whole blocks of values around `mean`, spread evenly over ±√3 · `scale`: that has the deviation `scale`. */
@@ -202,7 +155,11 @@ function makePattern(type: TensorType, mean: number, scale: number, seed: number
     const at = block * type.blockBytes;
     if (type.name === 'f32') bytes.writeFloatLE(mean + (2 * random() - 1) * reach, at);
     else if (type.name === 'f16') bytes.writeUInt16LE(halfBits((2 * random() - 1) * reach), at);
-    else {
+    else if (type.name === 'mxfp4') {
+      // A power of two, and 4-bit values whose deviation is 2.9.
+      bytes[at] = 127 + Math.round(Math.log2(scale / 2.9));
+      for (let i = 1; i < type.blockBytes; i++) bytes[at + i] = Math.floor(random() * 256);
+    } else {
       // q4_0 holds 4-bit values around 8, q8_0 signed bytes; both follow an f16 scale.
       bytes.writeUInt16LE(halfBits(reach / (type.name === 'q4_0' ? 8 : 127)), at);
       for (let i = 2; i < type.blockBytes; i++) bytes[at + i] = Math.floor(random() * 256);

@@ -1,0 +1,128 @@
+import { tinyLatent } from './latent-shapes.js';
+import type { SyntheticShape } from './shape.js';
+
+/** Sizes of a model that loads in milliseconds. */
+export const tinyShape: SyntheticShape = {
+  architecture: 'qwen3',
+  tied: true,
+  layers: 3,
+  hiddenSize: 128,
+  heads: 4,
+  kvHeads: 2,
+  headSize: 32,
+  feedForward: 256,
+  vocabulary: 300,
+};
+
+const experts = { expert_count: 8, expert_used_count: 2, expert_feed_forward_length: 64 };
+
+const leadingDense = { leading_dense_block_count: 1 };
+
+const halfRotated = { 'rope.dimension_count': 16 };
+
+/** Of random models that have few rows whose choice of experts rounding would decide. */
+const seed = 1;
+
+const withExperts: readonly (Partial<SyntheticShape> & Pick<SyntheticShape, 'architecture'>)[] = [
+  {
+    architecture: 'bailingmoe2',
+    tied: false,
+    numbers: {
+      ...experts,
+      ...leadingDense,
+      ...halfRotated,
+      expert_gating_func: 2,
+      expert_weights_norm: true,
+      expert_weights_scale: 2.5,
+      expert_shared_count: 1,
+      expert_group_count: 4,
+      expert_group_used_count: 2,
+    },
+  },
+  tinyLatent,
+  {
+    architecture: 'dots1',
+    kvHeads: 4,
+    tied: false,
+    numbers: {
+      ...experts,
+      ...leadingDense,
+      expert_gating_func: 2,
+      expert_weights_norm: true,
+      expert_weights_scale: 2.5,
+      expert_shared_count: 2,
+    },
+  },
+  {
+    architecture: 'ernie4_5-moe',
+    numbers: {
+      ...experts,
+      ...leadingDense,
+      interleave_moe_layer_step: 1,
+      expert_shared_feed_forward_length: 96,
+    },
+  },
+  {
+    architecture: 'glm4moe',
+    tied: false,
+    numbers: {
+      ...experts,
+      ...leadingDense,
+      ...halfRotated,
+      expert_weights_norm: true,
+      expert_weights_scale: 1.5,
+      expert_shared_count: 1,
+    },
+  },
+  {
+    architecture: 'gpt-oss',
+    tied: false,
+    numbers: {
+      ...experts,
+      expert_used_count: 4,
+      'attention.sliding_window': 48,
+      'rope.scaling.type': 'yarn',
+      'rope.scaling.factor': 4,
+      'rope.scaling.original_context_length': 100,
+    },
+  },
+  {
+    architecture: 'granitemoe',
+    feedForward: 64,
+    numbers: {
+      ...experts,
+      embedding_scale: 1.5,
+      residual_scale: 0.7,
+      logit_scale: 2,
+      'attention.scale': 0.3,
+      expert_shared_feed_forward_length: 96,
+    },
+  },
+  {
+    architecture: 'hunyuan-moe',
+    seed: 2,
+    feedForward: 64,
+    numbers: { ...experts, expert_shared_feed_forward_length: 96 },
+  },
+  { architecture: 'llama', feedForward: 64, numbers: experts },
+  {
+    architecture: 'minimax-m2',
+    tied: false,
+    feedForward: 64,
+    numbers: { ...experts, ...halfRotated, expert_gating_func: 2 },
+  },
+  {
+    architecture: 'qwen2moe',
+    tied: false,
+    numbers: { ...experts, expert_used_count: 4, expert_shared_feed_forward_length: 96 },
+  },
+  { architecture: 'qwen3moe', seed: 2, tied: false, numbers: experts },
+];
+
+/** Tiny models by name, one of every family with experts, with every kind of layer that it has. */
+export const tinyShapes: Readonly<Record<string, SyntheticShape>> = Object.fromEntries(
+  withExperts.map((shape) => [
+    `tiny-${shape.architecture === 'llama' ? 'mixtral' : shape.architecture}`,
+    { ...tinyShape, seed, ...shape },
+  ]),
+);
