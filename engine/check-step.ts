@@ -1,5 +1,6 @@
 import {
   mostLogprobs,
+  noState,
   rowsOfStep,
   wantLogprobs,
   type Segment,
@@ -13,17 +14,20 @@ export interface StepLimits {
   /** Token ids are below this. */
   readonly vocabulary: number;
   readonly cells: number;
+  /** Slots for states; 0 where no layer keeps one. */
+  readonly states: number;
   readonly maxStepRows: number;
 }
 
-/** Limits of a loaded shard. @param vocabulary of the whole model */
+/** Limits of a loaded shard. @param vocabulary of the whole model @param states as in `StepLimits` */
 export function stepLimits(
   { shard, cells, maxStepRows }: Pick<StageOptions, 'shard' | 'cells' | 'maxStepRows'>,
   vocabulary: number,
+  states = 0,
 ): StepLimits {
   // A shard without either end has no table that token ids could miss.
   const isBounded = shard.embedding || shard.head;
-  return { vocabulary: isBounded ? vocabulary : Infinity, cells, maxStepRows };
+  return { vocabulary: isBounded ? vocabulary : Infinity, cells, states, maxStepRows };
 }
 
 /**
@@ -39,6 +43,34 @@ export function checkStep(step: Step, limits: StepLimits): void {
   for (const segment of segments) checkSegment(segment, limits);
   const sequences = new Set(segments.map(({ sequence }) => sequence));
   demand(sequences.size === segments.length, 'two segments of one sequence');
+  if (limits.states > 0) checkStates(segments, limits.states);
+}
+
+/** A state goes on from token to token, and nobody changes it for somebody else. */
+function checkStates(segments: readonly Segment[], slots: number): void {
+  const written = new Map<number, Segment>();
+  for (const segment of segments) {
+    const { state, positions } = segment;
+    if (!state) return demand(false, 'a segment without a state');
+    const { read, write } = state;
+    demand(isSlot(write, slots) && (read === noState || isSlot(read, slots)), 'states');
+    demand((read === noState) === (positions[0] === 0), 'a state before the first token');
+    demand(
+      positions.every((position, row) => position === positions[0]! + row),
+      'a state of tokens that do not follow each other',
+    );
+    demand(!written.has(write), 'two segments that write one state');
+    written.set(write, segment);
+  }
+  for (const segment of segments)
+    demand(
+      (written.get(segment.state?.read ?? noState) ?? segment) === segment,
+      'a state that another segment writes',
+    );
+}
+
+function isSlot(slot: number, slots: number): boolean {
+  return Number.isInteger(slot) && slot >= 0 && slot < slots;
 }
 
 function checkSegment(segment: Segment, limits: StepLimits): void {

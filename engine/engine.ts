@@ -30,6 +30,8 @@ export interface StageOptions {
    * several segments only where there are several.
    */
   readonly conversations?: number;
+  /** States that there is memory for, in layers that keep those instead of cells; default: one for each conversation. */
+  readonly states?: number;
   /** An engine may keep keys and values in what is as good and takes as little memory; otherwise it refuses. */
   readonly kvType: KvType;
   /** Most rows of one step. */

@@ -91,13 +91,86 @@ export function bindGgml(variant: LibraryVariant) {
     concat: base<(context: Pointer, a: Pointer, b: Pointer, dimension: number) => Pointer>(
       'void* ggml_concat(void*, void*, void*, int)',
     ),
+    /** [columns, rows, experts] times the matrices of every row's experts. @param ids i32 [chosen, n] */
+    mulMatId: base<(context: Pointer, matrices: Pointer, x: Pointer, ids: Pointer) => Pointer>(
+      'void* ggml_mul_mat_id(void*, void*, void*, void*)',
+    ),
+    /** a [size, chosen, n] plus the rows of b [size, experts] that ids name. */
+    addId: base<(context: Pointer, a: Pointer, b: Pointer, ids: Pointer) => Pointer>(
+      'void* ggml_add_id(void*, void*, void*, void*)',
+    ),
+    div: base<Binary>('void* ggml_div(void*, void*, void*)'),
+    norm: base<(context: Pointer, a: Pointer, epsilon: number) => Pointer>(
+      'void* ggml_norm(void*, void*, float)',
+    ),
+    l2Norm: base<(context: Pointer, a: Pointer, epsilon: number) => Pointer>(
+      'void* ggml_l2_norm(void*, void*, float)',
+    ),
+    scale: base<(context: Pointer, a: Pointer, factor: number) => Pointer>(
+      'void* ggml_scale(void*, void*, float)',
+    ),
+    /** a · factor + summand. */
+    scaleAndAdd: base<(context: Pointer, a: Pointer, factor: number, summand: number) => Pointer>(
+      'void* ggml_scale_bias(void*, void*, float, float)',
+    ),
+    floor: base<Unary>('void* ggml_floor(void*, void*)'),
+    log: base<Unary>('void* ggml_log(void*, void*)'),
+    clamp: base<(context: Pointer, a: Pointer, from: number, to: number) => Pointer>(
+      'void* ggml_clamp(void*, void*, float, float)',
+    ),
+    fill: base<(context: Pointer, a: Pointer, value: number) => Pointer>(
+      'void* ggml_fill(void*, void*, float)',
+    ),
+    sumRows: base<Unary>('void* ggml_sum_rows(void*, void*)'),
+    silu: base<Unary>('void* ggml_silu(void*, void*)'),
+    sigmoid: base<Unary>('void* ggml_sigmoid(void*, void*)'),
+    tanh: base<Unary>('void* ggml_tanh(void*, void*)'),
+    /** Indices of the largest, the largest first: a view of all of them. */
+    argsortTopK: base<(context: Pointer, a: Pointer, k: number) => Pointer>(
+      'void* ggml_argsort_top_k(void*, void*, int)',
+    ),
     rmsNorm: base<(context: Pointer, a: Pointer, epsilon: number) => Pointer>(
       'void* ggml_rms_norm(void*, void*, float)',
     ),
     softMax: base<
-      (context: Pointer, a: Pointer, mask: Pointer, scale: number, maxBias: number) => Pointer
+      (
+        context: Pointer,
+        a: Pointer,
+        mask: Pointer | null,
+        scale: number,
+        maxBias: number,
+      ) => Pointer
     >('void* ggml_soft_max_ext(void*, void*, void*, float, float)'),
     swiglu: base<Binary>('void* ggml_swiglu_split(void*, void*, void*)'),
+    geglu: base<Binary>('void* ggml_geglu_split(void*, void*, void*)'),
+    swigluOai: base<
+      (context: Pointer, gate: Pointer, up: Pointer, alpha: number, limit: number) => Pointer
+    >('void* ggml_swiglu_oai(void*, void*, void*, float, float)'),
+    addSinksToSoftMax: base<(softMax: Pointer, sinks: Pointer) => void>(
+      'void ggml_soft_max_add_sinks(void*, void*)',
+    ),
+    addSinksToFlashAttention: base<(attention: Pointer, sinks: Pointer) => void>(
+      'void ggml_flash_attn_ext_add_sinks(void*, void*)',
+    ),
+    softplus: base<Unary>('void* ggml_softplus(void*, void*)'),
+    /** [width - 1 + n, features] convolved with [width, features]: [features, n]. */
+    ssmConv: base<Binary>('void* ggml_ssm_conv(void*, void*, void*)'),
+    /**
+     * q and k [size, keyHeads, n], v [size, heads, n], decay and beta [1, heads, n], state [size, size, heads]: what is read,
+     * [size · heads, n], and behind it the last `states` states, in one tensor of such rows.
+     */
+    gatedDeltaNet: base<
+      (
+        context: Pointer,
+        q: Pointer,
+        k: Pointer,
+        v: Pointer,
+        decay: Pointer,
+        beta: Pointer,
+        state: Pointer,
+        states: number,
+      ) => Pointer
+    >('void* ggml_gated_delta_net(void*, void*, void*, void*, void*, void*, void*, int64)'),
     argmax: base<Unary>('void* ggml_argmax(void*, void*)'),
     reshape2d: base<(context: Pointer, a: Pointer, ne0: number, ne1: number) => Pointer>(
       'void* ggml_reshape_2d(void*, void*, int64, int64)',
@@ -105,6 +178,11 @@ export function bindGgml(variant: LibraryVariant) {
     reshape3d: base<
       (context: Pointer, a: Pointer, ne0: number, ne1: number, ne2: number) => Pointer
     >('void* ggml_reshape_3d(void*, void*, int64, int64, int64)'),
+    reshape4d: base<
+      (context: Pointer, a: Pointer, ne0: number, ne1: number, ne2: number, ne3: number) => Pointer
+    >('void* ggml_reshape_4d(void*, void*, int64, int64, int64, int64)'),
+    /** `a` as often as it takes for the shape of `b`. */
+    repeat: base<Binary>('void* ggml_repeat(void*, void*, void*)'),
     permute: base<
       (
         context: Pointer,

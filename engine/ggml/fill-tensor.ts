@@ -39,9 +39,13 @@ export async function fillTensor(
 
 /** Repacking interleaves groups of 4 to 16 rows, so blocks of 64 rows can be repacked one by one. */
 function rowBlockBytes(tensor: TensorInfo): number {
-  const rows = tensor.shape[1] ?? 1;
-  const blockOfRows = (tensor.bytes / rows) * 64;
+  const blockOfRows = rowBytes(tensor) * 64;
   return Math.max(1, Math.floor(chunkBytes / blockOfRows)) * blockOfRows;
+}
+
+/** Of a row of a matrix, or of one of several. */
+function rowBytes({ bytes, shape: [, ...rows] }: TensorInfo): number {
+  return bytes / rows.reduce((product, size) => product * size, 1);
 }
 
 /** A repacking buffer takes whole tensors only. */
@@ -51,10 +55,9 @@ async function setRowBlock(
   offset: number,
   part: Uint8Array,
 ): Promise<void> {
-  const { bytes, shape } = placed.tensor;
   const context = ggml.newContext(ggml.tensorOverhead() * 2);
   try {
-    const rows = part.byteLength / (bytes / (shape[1] ?? 1));
+    const rows = part.byteLength / rowBytes(placed.tensor);
     const block = rowBlock(ggml, context, placed, offset, rows);
     await promisify(ggml.tensorSet.async)(block, part, 0, part.byteLength);
   } finally {

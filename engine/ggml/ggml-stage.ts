@@ -1,4 +1,5 @@
 import { checkModel } from '../../model/architectures/check-model.js';
+import type { Model } from '../../model/architectures/model.js';
 import { headMatrix } from '../../model/shard-tensors.js';
 import type { Shard } from '../../step/shard.js';
 import type { SegmentResult, Step } from '../../step/step.js';
@@ -14,7 +15,7 @@ import { Resources } from '../resources.js';
 import { headDemand, segmentResults, type HeadDemand } from '../sampling/step-results.js';
 import { EventLoopShare } from '../event-loop-share.js';
 import { StageLifetime } from '../stage-lifetime.js';
-import { attentionOf } from './attention/attention.js';
+import type { CellAttention } from './attention/attention.js';
 import { chooseAttention, type KnownAttention } from './attention/choose-attention.js';
 import { KvCache } from './attention/kv-cache.js';
 import { MaskWriter } from './attention/mask-writer.js';
@@ -26,6 +27,7 @@ import { GraphCache } from './graph-cache.js';
 import { Products, type KnownRules } from './products.js';
 import { reservedShapes, stepShape } from './step-shape.js';
 import type { StageParts, StepGraph } from './step-graph.js';
+import { StateMemory } from './state/state-memory.js';
 import { Weights } from './weights.js';
 
 /** What stages of an engine share. */
@@ -43,6 +45,22 @@ interface Computing {
   readonly backend: Backend;
   readonly embedding: Embedding | undefined;
   readonly graphs: GraphCache;
+}
+
+/** Devices' kernels for layers that keep a state are not known to be right: Vulkan's are not. */
+function refuseStatesOn(
+  { kind, name }: GgmlDevice,
+  { layers, family }: Pick<Model, 'layers' | 'family'>,
+  { firstLayer, endLayer }: Shard,
+): void {
+  const hasStates = layers
+    .slice(firstLayer, endLayer)
+    .some(({ attention }) => attention.kind === 'linear');
+  if (hasStates && kind !== 'cpu')
+    throw new EngineError(
+      'unsupported',
+      `${name} does not compute layers that keep a state (a model of the ${family} family) yet: use --device cpu`,
+    );
 }
 
 /** What is asked of a head that is not there. */
@@ -73,30 +91,35 @@ export class GgmlStage implements Stage {
   /** Loads weights and reserves all memory. @throws ModelError, EngineError; the signal's reason */
   static async load(context: GgmlContext, options: StageOptions): Promise<GgmlStage> {
     const { ggml, device, cpu, threads, knownRules, knownAttention } = context;
-    const { source, shard, cells, kvType, maxStepRows, signal } = options;
+    const { source, shard, kvType, maxStepRows, conversations = 1, signal } = options;
     const model = checkModel(source, shard);
     const { sizes } = model;
     const headName = headMatrix(source.tensors);
+    refuseStatesOn(device, model, shard);
     const resources = new Resources();
     try {
       const backend = resources.take(new Backend(ggml, device, threads));
-      const attention = attentionOf(model.architecture.layers(sizes));
-      const kept = { attention, kvType, cells };
-      const way = await chooseAttention(ggml, backend, kept, knownAttention);
+      const layers = model.layers.slice(shard.firstLayer, shard.endLayer);
+      const choose = (attention: CellAttention, cells: number) =>
+        chooseAttention(ggml, backend, { attention, kvType, cells }, knownAttention);
       const kv = resources.take(
-        await KvCache.allocate(ggml, device.bufferType, attention, way, options),
+        await KvCache.allocate(ggml, device.bufferType, layers, choose, options),
       );
-      const weights = resources.take(await Weights.load(ggml, options, device, cpu));
+      const { states: slots = conversations } = options;
+      const states = resources.take(
+        StateMemory.allocate(ggml, device.bufferType, layers, shard.firstLayer, slots),
+      );
+      const weights = resources.take(await Weights.load(ggml, options, model, device, cpu));
       const products = await Products.choose(ggml, backend, weights, knownRules);
       const masks = new MaskWriter(ggml);
-      const parts = { ...model, shard, weights, products, kv, masks, headName };
+      const parts = { ...model, shard, weights, products, kv, states, masks, headName };
       const graphs = resources.take(new GraphCache(ggml, device, parts));
       for (const shape of reservedShapes(shard, kv, maxStepRows)) graphs.reserve(shape);
       const embedding = shard.embedding
         ? resources.take(new Embedding(ggml, resources.take(new Backend(ggml, cpu, 1)), weights))
         : undefined;
       signal?.throwIfAborted();
-      const limits = stepLimits(options, sizes.vocabulary);
+      const limits = stepLimits(options, sizes.vocabulary, states.isUsed ? slots : 0);
       return new GgmlStage(parts, { backend, embedding, graphs }, limits, kvType, resources);
     } catch (error) {
       resources[Symbol.dispose]();
@@ -115,7 +138,7 @@ export class GgmlStage implements Stage {
   get memory(): StageMemory {
     return {
       weights: this.parts.weights.bytes,
-      kv: this.parts.kv.bytes,
+      kv: this.parts.kv.bytes + this.parts.states.bytes,
       compute: this.computing.graphs.bytes,
     };
   }

@@ -2,7 +2,7 @@ import { checkModel } from '../../model/architectures/check-model.js';
 import { tensorTypeNamed } from '../../model/gguf/tensor-types.js';
 import type { Device, StageMemory, StageSizes } from '../engine.js';
 import { computeBytes, kvBytes, weightBytes } from '../shard-bytes.js';
-import { attentionOf } from './attention/attention.js';
+import { cellAttention } from './attention/attention.js';
 import { productCells, productScratchBytes } from './attention/product-attention.js';
 
 /**
@@ -21,10 +21,13 @@ export function estimateGgmlMemory(
   const compute = computeBytes(stage, model);
   if (device.kind !== 'cpu') return { weights, kv: kvBytes(stage, model, keys, keys), compute };
   const onCpu = { ...stage, cells: productCells(stage.cells) };
+  const scratch = model.layers.slice(shard.firstLayer, shard.endLayer).map(({ attention }) => {
+    const ofCells = cellAttention(attention);
+    return ofCells ? productScratchBytes(onCpu, ofCells) : 0;
+  });
   return {
     weights,
     kv: kvBytes(onCpu, model, keys, tensorTypeNamed('f16')),
-    compute:
-      compute + productScratchBytes(onCpu, attentionOf(model.architecture.layers(model.sizes))),
+    compute: compute + Math.max(0, ...scratch),
   };
 }

@@ -1,9 +1,5 @@
 import { fewRows } from '../../step/tiles.js';
-import type { Backend } from './backend.js';
-import { tensorType, type Ggml, type Pointer } from './bindings.js';
-import { unsupportedOp } from './devices.js';
-import { rowBlock, type PlacedTensor } from './placed-tensor.js';
-import { SmallGraph } from './small-graph.js';
+import type { Ggml, Pointer } from './bindings.js';
 
 /**
  * Ways to multiply a matrix with few rows. ggml has kernels for one row and for several, some of which round
@@ -13,6 +9,9 @@ export type Way = 'together' | 'as planes' | 'one by one';
 
 /** The fastest first; the last is right by its nature. */
 export const ways: readonly Way[] = ['together', 'as planes', 'one by one'];
+
+/** The same for heads with matrices of their own, which are planes already. */
+export const waysOfHeads: readonly Way[] = ['together', 'as planes'];
 
 /** How many rows are multiplied at a time: rest rows meet another kernel in some types, so rows of zeros fill up. */
 export const multiples: readonly number[] = [1, 2, 4, 8, 16];
@@ -24,6 +23,8 @@ export interface ProductRule {
   /** More rows are filled up to a multiple of this. */
   readonly multiple: number;
 }
+
+const f32Bytes = Float32Array.BYTES_PER_ELEMENT;
 
 /**
  * @param matrix [columns, outputs]
@@ -46,7 +47,7 @@ export function multiply(
     const product = ggml.mulMat(context, matrix, planes);
     return ggml.reshape2d(context, product, ggml.rowCount(matrix), rows);
   }
-  const rowBytes = columns * Float32Array.BYTES_PER_ELEMENT;
+  const rowBytes = columns * f32Bytes;
   const row = (index: number) =>
     ggml.view3d(context, x, columns, 1, 1, rowBytes, rowBytes, index * rowBytes);
   let product = ggml.mulMat(context, matrix, row(0));
@@ -63,79 +64,44 @@ function multiplyFilled(
   multiple: number,
 ): Pointer {
   const rows = ggml.rowCount(x);
-  const missing = (multiple - (rows % multiple)) % multiple;
+  const missing = missingRows(rows, multiple);
   if (missing === 0) return ggml.mulMat(context, matrix, x);
   const product = ggml.mulMat(context, matrix, ggml.pad(context, x, 0, missing, 0, 0));
   const outputs = ggml.rowCount(matrix);
-  const rowBytes = outputs * Float32Array.BYTES_PER_ELEMENT;
-  return ggml.view2d(context, product, outputs, rows, rowBytes, 0);
+  return ggml.view2d(context, product, outputs, rows, outputs * f32Bytes, 0);
 }
-
-/** Outputs of a matrix that rules are tried with. */
-const triedOutputs = 64;
-
-/** Numbers of rows that are tried, beyond few ones. */
-const triedRows = [128, 127, 100, 65, 64, 33, 31, 20, 19, 18, 17] as const;
 
 /**
- * The fastest rule by which rows get their bits, tried with a part of a matrix.
- * @throws EngineError 'memory', 'compute'
+ * Every head with a matrix of its own.
+ * @param matrices [columns, outputs, heads]
+ * @param x [columns, heads, rows], contiguous
+ * @returns [outputs, heads, rows]
  */
-export async function fastestRule(
+export function multiplyHeads(
   ggml: Ggml,
-  backend: Backend,
-  matrix: PlacedTensor,
-): Promise<ProductRule> {
-  const [columns = 1, allOutputs = 1] = matrix.tensor.shape;
-  const outputs = Math.min(allOutputs, triedOutputs);
-  const inputs = Float32Array.from({ length: triedRows[0] * columns }, (_, i) => Math.sin(i * i));
-  /** @returns undefined when the device cannot compute them */
-  const products = async (first: number, rows: number, rule: Partial<ProductRule> = {}) => {
-    using graph = new SmallGraph(ggml, backend.device, (context) => {
-      const part = rowBlock(ggml, context, matrix, 0, outputs);
-      const input = ggml.newTensor2d(context, tensorType.f32, columns, rows);
-      const { few = 'together', multiple = 1 } = rule;
-      return { input, result: multiply(ggml, context, part, input, { few, multiple }) };
-    });
-    if (unsupportedOp(ggml, backend.device, graph.graph) !== undefined) return undefined;
-    graph.setInput(inputs.subarray(first * columns, (first + rows) * columns));
-    await backend.compute(graph.graph);
-    const result = new Float32Array(rows * outputs);
-    graph.getResult(result);
-    return result;
-  };
-  const gives = async (
-    expected: Float32Array,
-    counts: Iterable<number>,
-    rule: Partial<ProductRule>,
-  ) => {
-    for (const rows of counts) {
-      const given = await products(0, rows, rule);
-      if (!given || !equalBits(given, expected.subarray(0, given.length))) return false;
-    }
-    return true;
-  };
-
-  const alone = new Float32Array(fewRows * outputs);
-  for (let row = 0; row < fewRows; row++) alone.set((await products(row, 1)) ?? [], row * outputs);
-  const fewCounts = Array.from({ length: fewRows - 1 }, (_, i) => i + 2);
-  const few = await firstOf(ways, (way) => gives(alone, fewCounts, { few: way }));
-  const many = (await products(0, triedRows[0])) ?? alone;
-  const multiple = await firstOf(multiples, (of) => gives(many, triedRows, { multiple: of }));
-  return { few, multiple };
+  context: Pointer,
+  matrices: Pointer,
+  x: Pointer,
+  heads: number,
+  { few, multiple }: ProductRule,
+): Pointer {
+  const rows = ggml.rowCount(x) / heads;
+  const columns = ggml.elementCount(x) / (heads * rows);
+  const outputs = ggml.rowCount(matrices) / heads;
+  if (rows === 1 || (rows <= fewRows && few !== 'together')) {
+    const planes = ggml.reshape4d(context, x, columns, 1, heads, rows);
+    return ggml.reshape3d(context, ggml.mulMat(context, matrices, planes), outputs, heads, rows);
+  }
+  const missing = rows > fewRows ? missingRows(rows, multiple) : 0;
+  const filled = missing === 0 ? x : ggml.pad(context, x, 0, 0, missing, 0);
+  const product = ggml.mulMat(context, matrices, ggml.permute(context, filled, 0, 2, 1, 3));
+  const byRow = ggml.contiguous(context, ggml.permute(context, product, 0, 2, 1, 3));
+  const headBytes = outputs * f32Bytes;
+  return missing === 0
+    ? byRow
+    : ggml.view3d(context, byRow, outputs, heads, rows, headBytes, heads * headBytes, 0);
 }
 
-/** The first that holds, or the last. */
-async function firstOf<Value>(
-  values: readonly Value[],
-  holds: (value: Value) => Promise<boolean>,
-): Promise<Value> {
-  for (const value of values.slice(0, -1)) if (await holds(value)) return value;
-  return values.at(-1) as Value;
-}
-
-export function equalBits(a: Float32Array, b: Float32Array): boolean {
-  const bytes = ({ buffer, byteOffset, byteLength }: Float32Array) =>
-    Buffer.from(buffer, byteOffset, byteLength);
-  return bytes(a).equals(bytes(b));
+function missingRows(rows: number, multiple: number): number {
+  return (multiple - (rows % multiple)) % multiple;
 }

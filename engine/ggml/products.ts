@@ -1,7 +1,8 @@
 import { fewRows } from '../../step/tiles.js';
 import type { Backend } from './backend.js';
 import type { Ggml, Pointer } from './bindings.js';
-import { fastestRule, multiply, type ProductRule } from './product-ways.js';
+import { fastestRule } from './product-rules.js';
+import { multiply, multiplyHeads, type ProductRule } from './product-ways.js';
 import type { Weights } from './weights.js';
 
 /** The rules found for kinds of matrices, kept for all stages of an engine. */
@@ -29,7 +30,8 @@ export class Products {
     const products = new Products(ggml);
     if (backend.device.kind !== 'cpu') return products;
     for (const matrix of weights.matrices) {
-      const kind = `${matrix.tensor.type.name} ${matrix.tensor.shape[0]} ${matrix.buffer}`;
+      const { tensor, use, buffer } = matrix;
+      const kind = `${use} ${tensor.type.name} ${tensor.shape[0]} ${buffer}`;
       let rule = known.get(kind);
       if (rule === undefined) known.set(kind, (rule = await fastestRule(ggml, backend, matrix)));
       products.#rules.set(matrix.pointer, rule);
@@ -46,5 +48,16 @@ export class Products {
   /** @param matrix [columns, outputs] @param x [columns, rows] @returns [outputs, rows] */
   multiply(context: Pointer, matrix: Pointer, x: Pointer): Pointer {
     return multiply(this.ggml, context, matrix, x, this.#rules.get(matrix) ?? anyRows);
+  }
+
+  /**
+   * Every head with a matrix of its own.
+   * @param matrices [columns, outputs, heads]
+   * @param x [columns, heads, rows], contiguous
+   * @returns [outputs, heads, rows]
+   */
+  multiplyHeads(context: Pointer, matrices: Pointer, x: Pointer, heads: number): Pointer {
+    const rule = this.#rules.get(matrices) ?? anyRows;
+    return multiplyHeads(this.ggml, context, matrices, x, heads, rule);
   }
 }

@@ -1,35 +1,33 @@
-import type { Architecture } from '../../model/architectures/architecture.js';
-import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
-import { outputNormTensor } from '../../model/shard-tensors.js';
+import type { Model } from '../../model/architectures/model.js';
 import type { Shard } from '../../step/shard.js';
-import type { Segment } from '../../step/step.js';
+import type { Segment, StateSlots } from '../../step/step.js';
 import { EngineError } from '../engine.js';
 import { tensorType, type Ggml, type Pointer } from './bindings.js';
 import { mostAttentionNodes, type MaskedPiece } from './attention/attention.js';
-import type { KvCache } from './attention/kv-cache.js';
+import type { AttentionGroup, KvCache } from './attention/kv-cache.js';
 import type { MaskWriter } from './attention/mask-writer.js';
-import { GgmlGraphBuilder } from './ggml-graph-builder.js';
+import { GgmlGraphBuilder, type GgmlValue } from './ggml-graph-builder.js';
 import type { Products } from './products.js';
-import type { HeadShape, StepShape } from './step-shape.js';
+import type { StateMemory } from './state/state-memory.js';
+import { mostStateNodes, type StatePiece } from './state/state-ops.js';
+import { piecesOf, type HeadShape, type StepShape } from './step-shape.js';
 import type { Weights } from './weights.js';
 
 /** What graphs of one stage have in common. */
-export interface StageParts {
-  readonly architecture: Architecture;
-  readonly sizes: Hyperparameters;
+export interface StageParts extends Pick<Model, 'decoder' | 'sizes' | 'layers'> {
   readonly shard: Shard;
   readonly weights: Weights;
   readonly products: Products;
   readonly kv: KvCache;
+  readonly states: StateMemory;
   readonly masks: MaskWriter;
   /** Name of the head's matrix, without its suffix. */
   readonly headName: string;
 }
 
-/** Upper bounds for the tensors of a layer without its products and its attention, and of all around. */
-const nodesPerLayer = 40;
-const productsPerLayer = 8;
-const nodesAround = 32;
+/** Upper bounds for the tensors of an op without products and attention, and of all around the layers. */
+const nodesPerOperation = 4;
+const nodesAround = 48;
 
 /** One step of a stage as a ggml graph: built once per shape, computed many times. */
 export class StepGraph implements Disposable {
@@ -39,11 +37,14 @@ export class StepGraph implements Disposable {
   readonly #context: Pointer;
   readonly #hidden: Pointer;
   readonly #positions: Pointer;
-  readonly #cells: Pointer;
-  /** Of every segment. */
-  readonly #pieces: readonly (readonly MaskedPiece[])[];
+  /** Where rows are kept, in every group of layers: i64 [rows]. */
+  readonly #places: readonly Pointer[];
+  /** Of every group of layers, and every segment. */
+  readonly #pieces: readonly (readonly (readonly MaskedPiece[])[])[];
+  /** Of every segment; none where no layer keeps a state. */
+  readonly #statePieces: readonly StatePiece[];
   readonly #headRows: Pointer;
-  readonly #cellValues: BigInt64Array;
+  readonly #placeValues: BigInt64Array;
   /** Hidden states behind the layers. */
   #result: Pointer | undefined;
   #likeliest: Pointer | undefined;
@@ -65,10 +66,11 @@ export class StepGraph implements Disposable {
       const rows = shape.segments.reduce((sum, segment) => sum + segment.rows, 0);
       this.#hidden = this.#input(tensorType.f32, sizes.hiddenSize, rows);
       this.#positions = this.#input(tensorType.i32, rows);
-      this.#cells = this.#input(tensorType.i64, rows);
-      this.#pieces = this.#maskedPieces(shape);
+      this.#places = parts.kv.groups.map(() => this.#input(tensorType.i64, rows));
+      this.#pieces = parts.kv.groups.map((group, i) => this.#maskedPieces(shape, group, i));
+      this.#statePieces = parts.states.isUsed ? this.#piecesOfStates(shape) : [];
       this.#headRows = this.#input(tensorType.i32, shape.head?.rows ?? 1);
-      this.#cellValues = new BigInt64Array(rows);
+      this.#placeValues = new BigInt64Array(rows);
       this.#build(rows, shape.head);
     } catch (error) {
       this[Symbol.dispose]();
@@ -87,16 +89,23 @@ export class StepGraph implements Disposable {
     hidden: Float32Array,
     headRows: Int32Array,
   ): Promise<void> {
+    const { masks, kv } = this.parts;
     this.#set(this.#hidden, hidden);
     let firstRow = 0;
-    for (const [i, { positions, cells, visible }] of segments.entries()) {
+    for (const [i, { positions, visible, state }] of segments.entries()) {
       this.#set(this.#positions, positions, firstRow * positions.BYTES_PER_ELEMENT);
-      for (let row = 0; row < cells.length; row++)
-        this.#cellValues[firstRow + row] = BigInt(cells[row]!);
-      await this.parts.masks.write(this.#pieces[i]!, visible);
+      for (const [group, { places }] of kv.groups.entries())
+        await masks.write(this.#pieces[group]![i]!, visible, places);
+      const kept = this.#statePieces[i];
+      if (kept && state) this.#setSlots(kept, state);
       firstRow += positions.length;
     }
-    this.#set(this.#cells, this.#cellValues);
+    for (const [group, { places }] of kv.groups.entries()) {
+      let row = 0;
+      for (const { cells } of segments)
+        for (const cell of cells) this.#placeValues[row++] = BigInt(places.of(cell));
+      this.#set(this.#places[group]!, this.#placeValues);
+    }
     if (headRows.length > 0) this.#set(this.#headRows, headRows);
   }
 
@@ -131,12 +140,11 @@ export class StepGraph implements Disposable {
     return tensor;
   }
 
-  #maskedPieces({ segments }: StepShape): MaskedPiece[][] {
+  #maskedPieces({ segments }: StepShape, group: AttentionGroup, index: number): MaskedPiece[][] {
     let firstRow = 0;
     return segments.map((segment) => {
-      const pieces = this.parts.kv.pieces(segment).map((piece): MaskedPiece => {
-        const { rows, windowLength, maskCopies } = piece;
-        const mask = this.#input(tensorType.f16, windowLength, rows * maskCopies);
+      const pieces = piecesOf(segment, group, index).map((piece): MaskedPiece => {
+        const mask = this.#input(tensorType.f16, piece.windowLength, piece.rows);
         return { ...piece, firstRow: firstRow + piece.firstRow, mask };
       });
       firstRow += segment.rows;
@@ -144,26 +152,47 @@ export class StepGraph implements Disposable {
     });
   }
 
+  #piecesOfStates({ segments }: StepShape): StatePiece[] {
+    let firstRow = 0;
+    return segments.map(({ rows, begins }) => {
+      const [read, write] = [this.#input(tensorType.i32, 1), this.#input(tensorType.i64, 1)];
+      const piece = { firstRow, rows, begins, read, write };
+      firstRow += rows;
+      return piece;
+    });
+  }
+
+  #setSlots({ read, write }: StatePiece, slots: StateSlots): void {
+    // Where a text begins, what is read is not used.
+    this.#set(read, Int32Array.of(Math.max(0, slots.read)));
+    this.#set(write, BigInt64Array.of(BigInt(slots.write)));
+  }
+
   #build(rows: number, head: HeadShape | undefined): void {
     const { ggml, parts } = this;
-    const { architecture, sizes, shard } = parts;
+    const { decoder, sizes, shard, kv } = parts;
     const builder = new GgmlGraphBuilder(ggml, this.#context, this.graph, parts, {
       rows,
-      pieces: this.#pieces.flat(),
+      statePieces: this.#statePieces,
       positions: this.#positions,
-      cells: this.#cells,
+      ofGroups: new Map(
+        kv.groups.map((group, i) => [
+          group,
+          { pieces: this.#pieces[i]!.flat(), places: this.#places[i]! },
+        ]),
+      ),
     });
-    let hidden = this.#hidden;
+    let hidden: GgmlValue = { tensor: this.#hidden, size: sizes.hiddenSize };
     for (let layer = shard.firstLayer; layer < shard.endLayer; layer++)
-      hidden = architecture.layer(builder, sizes, layer, hidden);
+      hidden = decoder.layer(builder, layer, hidden);
     // The last stage only fills its cells when nothing is wanted: what nobody reads is not computed.
-    if (!shard.head) this.#result = this.#output(hidden);
+    if (!shard.head) this.#result = this.#output(hidden.tensor);
     else if (head) this.#addHead(builder, hidden, head);
   }
 
-  #addHead(builder: GgmlGraphBuilder, hidden: Pointer, head: HeadShape): void {
-    const rows = this.ggml.getRows(this.#context, hidden, this.#headRows);
-    const logits = builder.linear(builder.rmsNorm(rows, outputNormTensor), this.parts.headName);
+  #addHead(builder: GgmlGraphBuilder, { tensor, size }: GgmlValue, head: HeadShape): void {
+    const rows = this.ggml.getRows(this.#context, tensor, this.#headRows);
+    const logits = this.parts.decoder.head(builder, { tensor: rows, size }).tensor;
     if (head.logits) this.#logits = this.#output(logits);
     if (head.likeliest) this.#likeliest = this.#output(this.ggml.argmax(this.#context, logits));
   }
@@ -184,10 +213,19 @@ export class StepGraph implements Disposable {
   }
 }
 
-function mostNodes({ shard, products, kv }: StageParts, { segments, head }: StepShape): number {
-  const pieces = segments.reduce((sum, segment) => sum + kv.pieces(segment).length, 0);
-  const perLayer =
-    nodesPerLayer + mostAttentionNodes * pieces + productsPerLayer * products.mostNodesEach;
-  const layers = shard.endLayer - shard.firstLayer;
-  return nodesAround + layers * perLayer + pieces + (head ? products.mostNodesEach : 0);
+function mostNodes(
+  { shard, layers, products, kv }: StageParts,
+  { segments, head }: StepShape,
+): number {
+  const pieces = kv.groups.map((group, i) =>
+    segments.reduce((sum, segment) => sum + piecesOf(segment, group, i).length, 0),
+  );
+  const most = Math.max(0, ...pieces);
+  let nodes = nodesAround + pieces.reduce((sum, count) => sum + count, 0);
+  for (const { operations, products: multiplied } of layers.slice(shard.firstLayer, shard.endLayer))
+    nodes +=
+      nodesPerOperation * operations +
+      products.mostNodesEach * multiplied +
+      Math.max(mostAttentionNodes * most, mostStateNodes * segments.length);
+  return nodes + (head ? products.mostNodesEach : 0);
 }

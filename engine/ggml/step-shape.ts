@@ -1,14 +1,22 @@
 import type { Shard } from '../../step/shard.js';
-import type { Step, Visible } from '../../step/step.js';
+import { noState, type Step } from '../../step/step.js';
 import type { HeadDemand } from '../sampling/step-results.js';
-import type { SegmentShape } from './attention/attention.js';
-import type { KvCache } from './attention/kv-cache.js';
+import type { AttentionPiece, CellWindow, SegmentShape } from './attention/attention.js';
+import type { AttentionGroup, KvCache } from './attention/kv-cache.js';
 
 /** Graphs of equal shape are interchangeable. */
 export interface StepShape {
-  readonly segments: readonly SegmentShape[];
+  readonly segments: readonly SegmentShapes[];
   /** What is asked of the head; undefined when it is nothing, or when there is none. */
   readonly head: HeadShape | undefined;
+}
+
+/** A segment as every group of layers attends to it. */
+export interface SegmentShapes extends Pick<SegmentShape, 'rows'> {
+  /** Of every group. */
+  readonly views: readonly (CellWindow & Pick<SegmentShape, 'tiles'>)[];
+  /** Whether it reads no state. */
+  readonly begins: boolean;
 }
 
 export interface HeadShape extends Pick<HeadDemand, 'likeliest' | 'logits'> {
@@ -19,33 +27,39 @@ export function stepShape({ segments }: Step, demand: HeadDemand, kv: KvCache): 
   const { likeliest, logits } = demand;
   const rows = demand.rows.length;
   return {
-    segments: segments.map(({ positions, visible }) => ({
+    segments: segments.map(({ positions, visible, state }) => ({
       rows: positions.length,
-      tiles: kv.way.tiles(positions),
-      ...windowOf(visible.windowStart, seenEnd(visible), kv),
+      begins: state?.read === noState,
+      views: kv.groups.map(({ way, places }) => ({
+        tiles: way.tiles(positions),
+        ...places.windowOf(visible, way.windowStep, way.cells),
+      })),
     })),
     head: rows > 0 ? { rows, likeliest, logits } : undefined,
   };
 }
 
-/** @param end of the cells that are looked at */
-function windowOf(windowStart: number, end: number, { way: { windowStep, cells } }: KvCache) {
-  const whole = Math.ceil((end - windowStart) / windowStep) * windowStep;
-  return { windowStart, windowLength: Math.min(whole, cells - windowStart) };
-}
-
-/** Where the last cell ends that a segment sees: the window that it names may be longer. */
-function seenEnd({ ranges, windowStart }: Visible): number {
-  let end = windowStart + 1;
-  for (let i = 1; i < ranges.length; i += 2) end = Math.max(end, ranges[i]!);
-  return end;
+/** In which pieces a segment is attended by layers of a group. */
+export function piecesOf(
+  { rows, views }: SegmentShapes,
+  { attention, way }: AttentionGroup,
+  index: number,
+): AttentionPiece[] {
+  const view = views[index];
+  return view ? way.pieces(attention, { rows, ...view }) : [];
 }
 
 /** Equal for equal shapes. */
 export function shapeKey({ segments, head }: StepShape): string {
-  const parts = segments.map(
-    ({ rows, tiles, windowStart, windowLength }) =>
-      `${rows} ${tiles.join('-')} ${windowStart} ${windowLength}`,
+  const parts = segments.map(({ rows, views, begins }) =>
+    [
+      rows,
+      begins,
+      ...views.map(
+        ({ tiles, windowStart, windowLength }) =>
+          `${tiles.join('-')} ${windowStart} ${windowLength}`,
+      ),
+    ].join(' '),
   );
   if (head) parts.push(`${head.rows} ${head.likeliest} ${head.logits}`);
   return parts.join(', ');
@@ -59,10 +73,17 @@ const reservedHeadRows = 16;
  * are checked.
  */
 export function reservedShapes({ head }: Shard, kv: KvCache, maxStepRows: number): StepShape[] {
-  const segment = (rows: number) => ({
+  const segment = (rows: number): SegmentShapes => ({
     rows,
-    tiles: kv.way.tiles(Int32Array.from({ length: rows }, (_, i) => i)),
-    ...windowOf(0, kv.way.cells, kv),
+    begins: true,
+    views: kv.groups.map(({ attention: { window = Infinity }, way }) => ({
+      tiles: way.tiles(Int32Array.from({ length: rows }, (_, i) => i)),
+      windowStart: 0,
+      windowLength: Math.min(
+        way.cells,
+        Math.ceil((rows + Math.min(window, way.cells)) / way.windowStep + 1) * way.windowStep,
+      ),
+    })),
   });
   const headOf = (rows: number) => (head ? { rows, likeliest: true, logits: true } : undefined);
   const few = Math.min(reservedHeadRows, maxStepRows);

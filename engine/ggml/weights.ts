@@ -1,4 +1,5 @@
 import { embeddingTensor } from '../../model/shard-tensors.js';
+import type { Model } from '../../model/architectures/model.js';
 import type { TensorSource } from '../../model/tensor-source.js';
 import { EngineError, type StageOptions } from '../engine.js';
 import { usageWeights, type Ggml, type Pointer } from './bindings.js';
@@ -25,12 +26,13 @@ export class Weights implements Disposable {
   static async load(
     ggml: Ggml,
     { source, shard, onProgress, signal }: StageOptions,
+    { tensors }: Pick<Model, 'tensors'>,
     device: GgmlDevice,
     cpu: GgmlDevice,
   ): Promise<Weights> {
     const weights = new Weights();
     try {
-      weights.#allocate(ggml, placeTensors(ggml, source, shard, device));
+      weights.#allocate(ggml, placeTensors(ggml, source, shard, tensors, device));
       if (shard.embedding) weights.#allocateEmbedding(ggml, source, cpu);
       const all = [...weights.#tensors.values()];
       if (weights.#embedding) all.push(weights.#embedding);
@@ -55,9 +57,11 @@ export class Weights implements Disposable {
     return this.#embedding.pointer;
   }
 
-  /** What is multiplied with. */
+  /** What all rows are multiplied with, or all heads of all rows. */
   get matrices(): PlacedTensor[] {
-    return [...this.#tensors.values()].filter(({ tensor }) => tensor.shape.length === 2);
+    return [...this.#tensors.values()].filter(
+      ({ use }) => use === 'matrix' || use === 'matrices of heads',
+    );
   }
 
   get bytes(): number {
@@ -89,9 +93,9 @@ export class Weights implements Disposable {
       const here = placements.filter((placement) => placement.bufferType === bufferType);
       const arena = this.#openArena(ggml, bufferType, here.length);
       const buffer = ggml.bufferTypeName(bufferType);
-      for (const { tensor } of here) {
+      for (const { tensor, use } of here) {
         const pointer = describe(ggml, arena.context, tensor);
-        this.#tensors.set(tensor.name, { tensor, pointer, buffer });
+        this.#tensors.set(tensor.name, { tensor, use, pointer, buffer });
       }
       ggml.setBufferUsage(arena.allocate('weights'), usageWeights);
     }
@@ -106,7 +110,7 @@ export class Weights implements Disposable {
       );
     const arena = this.#openArena(ggml, bufferType, 1);
     const pointer = describe(ggml, arena.context, tensor);
-    this.#embedding = { tensor, pointer, buffer: ggml.bufferTypeName(bufferType) };
+    this.#embedding = { tensor, use: 'matrix', pointer, buffer: ggml.bufferTypeName(bufferType) };
     arena.allocate('embedding');
   }
 

@@ -1,6 +1,7 @@
 import { checkModel } from '../../model/architectures/check-model.js';
 import { tensorsOfShard } from '../../model/shard-tensors.js';
 import type { StageMemory, StageSizes } from '../engine.js';
+import { uniformSizes } from './uniform-sizes.js';
 import { computeBytes, kvBytes, weightBytes } from '../shard-bytes.js';
 import { estimatedBytes, storageBytes } from './kv/kv-type.js';
 import { layOut, memoryBytesOf } from './weights/layout.js';
@@ -23,7 +24,7 @@ export function estimateOnnxMemory(stage: StageSizes): StageMemory {
   const layers = shard.endLayer - shard.firstLayer;
   const isInt8 = estimatedBytes(kvType) === storageBytes.int8;
   const furtherGraphs = (conversations > 1 ? 1 : 0) + (isInt8 ? 1 : 0);
-  const { kvHeads, headSize } = model.sizes;
+  const { kvHeads, headSize } = uniformSizes(model);
   // Of one layer and conversation at a time, keys and values.
   const window = isInt8 ? (2 * stage.cells * kvHeads * headSize * windowBytes) / conversations : 0;
   const kept = { blockSize: 1, blockBytes: estimatedBytes(kvType) };

@@ -1,5 +1,6 @@
 import { checkModel } from '../../model/architectures/check-model.js';
-import { headMatrix, ropeFactorsTensor } from '../../model/shard-tensors.js';
+import { headMatrix } from '../../model/shard-tensors.js';
+import { uniformSizes } from './uniform-sizes.js';
 import type { Shard } from '../../step/shard.js';
 import type { Segment, SegmentResult, Step } from '../../step/step.js';
 import { checkStep, hiddenOf, stepLimits, type StepLimits } from '../check-step.js';
@@ -48,7 +49,7 @@ export class OnnxStage implements Stage {
   static async load(context: OnnxContext, options: StageOptions): Promise<OnnxStage> {
     const { source, shard, cells, conversations = 1, maxStepRows, signal } = options;
     const model = checkModel(source, shard);
-    const { sizes } = model;
+    const sizes = uniformSizes(model);
     const storage = storageFor(options.kvType, context.provider);
     const headName = headMatrix(source.tensors);
     const isCpu = context.provider.kind === 'cpu';
@@ -57,10 +58,10 @@ export class OnnxStage implements Stage {
       // Devices fuse products in ways of their own.
       joins: isCpu,
     });
-    const parts = { ...model, shard, weights, headName };
+    const parts = { decoder: model.decoder, sizes, shard, weights, headName };
     const formats = weights.matrices.map(({ format }) => format);
     const leastRows = isCpu ? await leastProductRows(context, formats) : 1;
-    const rope = new RopeTable(sizes, weights.optionalVector(ropeFactorsTensor));
+    const rope = new RopeTable(sizes.rope, weights.optionalVector(sizes.rope.factors ?? ''));
     const buffers = new StepBuffers(sizes, shard, rope, maxStepRows, leastRows);
     const cut = isCpu ? await cutFor(context, storage, sizes.headSize) : undefined;
     const graphs = await ShardGraphs.open(

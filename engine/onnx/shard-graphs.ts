@@ -151,7 +151,7 @@ async function newKv(
   signal: AbortSignal | undefined,
 ): Promise<KvMemory> {
   const { parts, storage, cells, conversations } = plan;
-  const heads = kvHeadsOf(parts, parts.shard);
+  const heads = kvHeadsOf(parts.sizes, parts.shard);
   const { memoryName } = session.provider;
   if (memoryName !== undefined)
     return new DeviceKv(session, memoryName, heads, cells, conversations);

@@ -1,35 +1,74 @@
-import { isDeepStrictEqual } from 'node:util';
-import type { GroupedQueryAttention, Layer } from '../../../model/architectures/layer.js';
-import { EngineError } from '../../engine.js';
+import type { Attention } from '../../../model/architectures/layer.js';
 import type { Pointer } from '../bindings.js';
+
+/** How the queries of a layer meet what is kept in cells. */
+export interface CellAttention {
+  readonly heads: number;
+  /** Heads of keys, and of values. */
+  readonly kvHeads: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  /** Multiplies scores. */
+  readonly scale: number;
+  /** Cells that a row sees, the last being its own; absent where it sees the whole text. */
+  readonly window?: number;
+  readonly softcap?: number;
+  /** Whether values are the first features of keys, so that nothing else is kept. */
+  readonly isLatent: boolean;
+}
+
+/** @returns undefined where a layer keeps no cells */
+export function cellAttention(attention: Attention): CellAttention | undefined {
+  switch (attention.kind) {
+    case 'gqa': {
+      const { heads, kvHeads, keySize, valueSize, scale, window, softcap } = attention;
+      return {
+        ...{ heads, kvHeads, keySize, valueSize, scale },
+        ...(window === undefined ? {} : { window }),
+        ...(softcap === undefined ? {} : { softcap }),
+        isLatent: false,
+      };
+    }
+    case 'mla': {
+      const { heads, latentSize, rotatedSize, scale } = attention;
+      const keySize = latentSize + rotatedSize;
+      return { heads, kvHeads: 1, keySize, valueSize: latentSize, scale, isLatent: true };
+    }
+    case 'linear':
+      return undefined;
+  }
+}
 
 /** Keys and values of one layer, as a way of attending keeps them. */
 export interface LayerCache {
   readonly keys: Pointer;
-  readonly values: Pointer;
+  /** Absent where they are a part of the keys. */
+  readonly values?: Pointer;
 }
 
-/** The shape of a segment: rows of one sequence, and the window that they look at. */
-export interface SegmentShape {
-  readonly rows: number;
-  /** Rows [first, end) are whole tiles of the text. */
-  readonly tiles: readonly [first: number, end: number];
+/** Cells that a segment's rows look at. */
+export interface CellWindow {
   readonly windowStart: number;
   readonly windowLength: number;
 }
 
+/** The shape of a segment: rows of one sequence, and the window that they look at. */
+export interface SegmentShape extends CellWindow {
+  readonly rows: number;
+  /** Rows [first, end) are whole tiles of the text. */
+  readonly tiles: readonly [first: number, end: number];
+}
+
 /** Rows of a segment that are attended together. */
-export interface AttentionPiece extends Pick<SegmentShape, 'windowStart' | 'windowLength'> {
+export interface AttentionPiece extends CellWindow {
   /** Among the segment's rows, or among all of the step's where a graph is described. */
   readonly firstRow: number;
   readonly rows: number;
-  /** How often every row of the mask is there, one after the other. */
-  readonly maskCopies: number;
 }
 
 /** A piece with its mask. */
 export interface MaskedPiece extends AttentionPiece {
-  /** f16 [windowLength, rows · maskCopies]: 0 where a row sees a cell, -infinity elsewhere. */
+  /** f16 [windowLength, rows]: 0 where a row sees a cell, -infinity elsewhere. */
   readonly mask: Pointer;
 }
 
@@ -48,36 +87,36 @@ export interface AttentionWay {
   /** Which rows [first, end) of a segment are whole tiles of the text. @param positions of its rows */
   tiles(positions: Int32Array): SegmentShape['tiles'];
   /** In which pieces a segment is attended, in the order of its rows. */
-  pieces(attention: GroupedQueryAttention, segment: SegmentShape): AttentionPiece[];
+  pieces(attention: CellAttention, segment: SegmentShape): AttentionPiece[];
   /** Describes the tensors of a layer. */
-  describe(context: Pointer, attention: GroupedQueryAttention): LayerCache;
+  describe(context: Pointer, attention: CellAttention): LayerCache;
   /**
    * Writes rows' keys and values to their cells.
    * @param keys [keySize, kvHeads, rows] f32
-   * @param values [valueSize, kvHeads, rows] f32
+   * @param values [valueSize, kvHeads, rows] f32; undefined where they are a part of the keys
    * @param cells i64 [rows]
    */
-  store(place: GraphPlace, cache: LayerCache, keys: Pointer, values: Pointer, cells: Pointer): void;
+  store(
+    place: GraphPlace,
+    cache: LayerCache,
+    keys: Pointer,
+    values: Pointer | undefined,
+    cells: Pointer,
+  ): void;
   /**
    * @param queries [keySize, heads, rows] f32, contiguous
+   * @param sinks f32 [heads], where the layer has them
    * @returns [heads · valueSize, rows] f32
    */
   attend(
     context: Pointer,
-    attention: GroupedQueryAttention,
+    attention: CellAttention,
     cache: LayerCache,
     queries: Pointer,
     piece: MaskedPiece,
+    sinks?: Pointer,
   ): Pointer;
 }
 
 /** Upper bound for the tensors that storing and attending to once take in a graph. */
-export const mostAttentionNodes = 20;
-
-/** The attention of all layers. @throws EngineError 'unsupported' when it is of another kind, or not the same */
-export function attentionOf(layers: readonly Layer[]): GroupedQueryAttention {
-  const [first] = layers;
-  const isSame = ({ attention }: Layer) => isDeepStrictEqual(attention, first?.attention);
-  if (first?.attention.kind === 'gqa' && layers.every(isSame)) return first.attention;
-  throw new EngineError('unsupported', 'ggml keeps keys and values only: use another model');
-}
+export const mostAttentionNodes = 36;

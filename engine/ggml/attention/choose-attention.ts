@@ -1,21 +1,20 @@
-import type { GroupedQueryAttention } from '../../../model/architectures/layer.js';
 import { EngineError, type KvType } from '../../engine.js';
 import type { Backend } from '../backend.js';
 import { tensorType, type Ggml, type Pointer } from '../bindings.js';
-import { equalBits } from '../product-ways.js';
+import { equalBits } from '../product-rules.js';
 import { SmallGraph } from '../small-graph.js';
 import { TensorArena } from '../tensor-arena.js';
 import { f16NegativeInfinity } from './mask-writer.js';
 import { FlashAttention } from './flash-attention.js';
 import { ProductAttention } from './product-attention.js';
-import type { AttentionPiece, AttentionWay } from './attention.js';
+import type { AttentionPiece, AttentionWay, CellAttention } from './attention.js';
 
 /** Whether products give every row its bits, by what was tried, kept for all stages of an engine. */
 export type KnownAttention = Map<string, boolean>;
 
 /** What is attended, and how it is kept. */
 export interface KeptAttention {
-  readonly attention: GroupedQueryAttention;
+  readonly attention: CellAttention;
   readonly kvType: KvType;
   readonly cells: number;
 }
@@ -31,7 +30,7 @@ export async function chooseAttention(
   known: KnownAttention,
 ): Promise<AttentionWay> {
   const { attention, kvType, cells } = kept;
-  const { heads, kvHeads, keySize, valueSize } = attention;
+  const { keySize, valueSize } = attention;
   const type = tensorType[kvType];
   const block = ggml.blockSize(type);
   if (keySize % block !== 0 || valueSize % block !== 0)
@@ -40,7 +39,7 @@ export async function chooseAttention(
       `KV type ${kvType} needs a head size that is a multiple of ${block}, this model's is ${keySize}: use --kv-type f16`,
     );
   if (backend.device.kind === 'cpu') {
-    const key = `${heads} ${kvHeads} ${keySize} ${valueSize} ${kvType}`;
+    const key = `${JSON.stringify(attention)} ${kvType}`;
     let keepsBits = known.get(key);
     if (keepsBits === undefined)
       known.set(key, (keepsBits = await productsKeepBits(ggml, backend, attention, type)));
@@ -64,7 +63,7 @@ const mostTried = Math.max(...tried.flat());
 async function productsKeepBits(
   ggml: Ggml,
   backend: Backend,
-  attention: GroupedQueryAttention,
+  attention: CellAttention,
   type: number,
 ): Promise<boolean> {
   const { heads, kvHeads, keySize, valueSize } = attention;
@@ -72,9 +71,8 @@ async function productsKeepBits(
   using arena = new TensorArena(ggml, backend.device.bufferType, 3 + windows.length);
   const cache = way.describe(arena.context, attention);
   const cells = ggml.newTensor1d(arena.context, tensorType.i64, seen);
-  const maskRows = mostTried * Math.max(2, heads / kvHeads);
   const masks = windows.map((length) =>
-    ggml.newTensor2d(arena.context, tensorType.f16, length, maskRows),
+    ggml.newTensor2d(arena.context, tensorType.f16, length, mostTried),
   );
   arena.allocate('trial of attention');
   set(
@@ -86,11 +84,11 @@ async function productsKeepBits(
     set(
       ggml,
       masks[i]!,
-      Uint16Array.from({ length: length * maskRows }, (_, j) =>
+      Uint16Array.from({ length: length * mostTried }, (_, j) =>
         j % length < seen ? 0 : f16NegativeInfinity,
       ),
     );
-  for (const tensor of [cache.keys, cache.values])
+  for (const tensor of [cache.keys, ...(cache.values === undefined ? [] : [cache.values])])
     ggml.tensorFill(tensor, 0, 0, ggml.tensorBytes(tensor));
   await storeSome();
 
@@ -122,7 +120,8 @@ async function productsKeepBits(
           size * kvHeads * f32Bytes,
           offset * f32Bytes,
         );
-      way.store({ context, graph }, cache, part(keySize, 0), part(valueSize, keyCount), cells);
+      const values = attention.isLatent ? undefined : part(valueSize, keyCount);
+      way.store({ context, graph }, cache, part(keySize, 0), values, cells);
       return { input, result: input };
     });
     graph.setInput(madeUp(keyCount + valueCount));
@@ -152,8 +151,15 @@ async function productsKeepBits(
 
 const f32Bytes = Float32Array.BYTES_PER_ELEMENT;
 
+/** Many numbers would hold up the event loop, so they repeat after a prime. */
+const differentNumbers = 65_537;
+
 function madeUp(count: number): Float32Array {
-  return Float32Array.from({ length: count }, (_, i) => Math.sin(i * i));
+  const different = Math.min(count, differentNumbers);
+  const pattern = Float32Array.from({ length: different }, (_, i) => Math.sin(i * i));
+  const all = new Float32Array(count);
+  for (let at = 0; at < count; at += different) all.set(pattern.subarray(0, count - at), at);
+  return all;
 }
 
 function set(ggml: Ggml, tensor: Pointer, values: ArrayBufferView): void {

@@ -1,8 +1,8 @@
-import type { GroupedQueryAttention } from '../../../model/architectures/layer.js';
 import type { Ggml, Pointer } from '../bindings.js';
 import type {
   AttentionPiece,
   AttentionWay,
+  CellAttention,
   GraphPlace,
   LayerCache,
   MaskedPiece,
@@ -29,46 +29,43 @@ export class FlashAttention implements AttentionWay {
     return [0, 0];
   }
 
-  pieces(
-    _: GroupedQueryAttention,
-    { rows, windowStart, windowLength }: SegmentShape,
-  ): AttentionPiece[] {
-    return [{ firstRow: 0, rows, windowStart, windowLength, maskCopies: 1 }];
+  pieces(_: CellAttention, { rows, windowStart, windowLength }: SegmentShape): AttentionPiece[] {
+    return [{ firstRow: 0, rows, windowStart, windowLength }];
   }
 
-  describe(context: Pointer, { kvHeads, keySize, valueSize }: GroupedQueryAttention): LayerCache {
+  describe(context: Pointer, { kvHeads, keySize, valueSize, isLatent }: CellAttention): LayerCache {
     const { ggml, type, cells } = this;
-    return {
-      keys: ggml.newTensor2d(context, type, kvHeads * keySize, cells),
-      values: ggml.newTensor2d(context, type, kvHeads * valueSize, cells),
-    };
+    const kept = (size: number) => ggml.newTensor2d(context, type, kvHeads * size, cells);
+    return isLatent ? { keys: kept(keySize) } : { keys: kept(keySize), values: kept(valueSize) };
   }
 
   store(
     place: GraphPlace,
     cache: LayerCache,
     keys: Pointer,
-    values: Pointer,
+    values: Pointer | undefined,
     cells: Pointer,
   ): void {
     this.#store(place, cache.keys, keys, cells);
-    this.#store(place, cache.values, values, cells);
+    if (cache.values !== undefined && values !== undefined)
+      this.#store(place, cache.values, values, cells);
   }
 
   attend(
     context: Pointer,
-    attention: GroupedQueryAttention,
+    attention: CellAttention,
     { keys, values }: LayerCache,
     queries: Pointer,
     piece: MaskedPiece,
+    sinks?: Pointer,
   ): Pointer {
     const { ggml, type } = this;
     const { kvHeads, keySize, valueSize } = attention;
     const { windowStart, windowLength } = piece;
-    /** The window's cells as [size, cells, kvHeads]. */
-    const window = (tensor: Pointer, size: number) => {
-      const rowBytes = ggml.rowBytes(type, kvHeads * size);
-      const headBytes = ggml.rowBytes(type, size);
+    /** The window's cells as [size, cells, kvHeads]. @param keptSize features that a head has there */
+    const window = (tensor: Pointer, size: number, keptSize = size) => {
+      const rowBytes = ggml.rowBytes(type, kvHeads * keptSize);
+      const headBytes = ggml.rowBytes(type, keptSize);
       const offset = windowStart * rowBytes;
       return ggml.view3d(context, tensor, size, windowLength, kvHeads, rowBytes, headBytes, offset);
     };
@@ -78,8 +75,9 @@ export class FlashAttention implements AttentionWay {
       attention,
       queries,
       window(keys, keySize),
-      window(values, valueSize),
+      values === undefined ? window(keys, valueSize, keySize) : window(values, valueSize),
       piece,
+      sinks,
     );
   }
 
@@ -100,11 +98,12 @@ export class FlashAttention implements AttentionWay {
 export function flashAttend(
   ggml: Ggml,
   context: Pointer,
-  { heads, keySize, valueSize }: GroupedQueryAttention,
+  { heads, valueSize, scale, softcap = 0 }: CellAttention,
   queries: Pointer,
   keys: Pointer,
   values: Pointer,
   { rows, mask }: MaskedPiece,
+  sinks?: Pointer,
 ): Pointer {
   const attended = ggml.flashAttention(
     context,
@@ -112,10 +111,11 @@ export function flashAttend(
     keys,
     values,
     mask,
-    1 / Math.sqrt(keySize),
+    scale,
     0,
-    0,
+    softcap,
   );
+  if (sinks !== undefined) ggml.addSinksToFlashAttention(attended, sinks);
   ggml.setAttentionPrecision(attended, precisionF32);
   return ggml.reshape2d(context, attended, heads * valueSize, rows);
 }

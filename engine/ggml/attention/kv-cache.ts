@@ -1,49 +1,71 @@
-import { promisify } from 'node:util';
-import type { GroupedQueryAttention } from '../../../model/architectures/layer.js';
-import type { Shard } from '../../../step/shard.js';
-import { EngineError } from '../../engine.js';
+import { isDeepStrictEqual, promisify } from 'node:util';
+import type { Layer } from '../../../model/architectures/layer.js';
+import { EngineError, type StageOptions } from '../../engine.js';
 import type { Ggml, Pointer } from '../bindings.js';
 import { TensorArena } from '../tensor-arena.js';
-import type { AttentionPiece, AttentionWay, LayerCache, SegmentShape } from './attention.js';
+import {
+  cellAttention,
+  type AttentionWay,
+  type CellAttention,
+  type LayerCache,
+} from './attention.js';
+import { CellPlaces, type CellOptions } from './cell-places.js';
 
 /** Bytes that are cleared at a time, so that loading can be given up. */
 const pieceBytes = 256 << 20;
 
+/** Layers that attend alike. */
+export interface AttentionGroup {
+  readonly attention: CellAttention;
+  readonly way: AttentionWay;
+  readonly places: CellPlaces;
+}
+
+/** The cells of one layer. */
+export interface LayerCells {
+  readonly group: AttentionGroup;
+  readonly cache: LayerCache;
+}
+
 /** The KV cache of a stage's layers. A cell has the same index on every stage. */
 export class KvCache implements Disposable {
+  /** In the order of their first layers. */
+  readonly groups: readonly AttentionGroup[];
   readonly #arena: TensorArena;
-  readonly #layers: readonly LayerCache[];
-  readonly #firstLayer: number;
+  /** Undefined where a layer keeps no cells. */
+  readonly #layers: readonly (LayerCells | undefined)[];
 
   private constructor(
     private readonly ggml: Ggml,
     bufferType: Pointer,
-    readonly attention: GroupedQueryAttention,
-    readonly way: AttentionWay,
-    { firstLayer, endLayer }: Shard,
+    layers: readonly (AttentionGroup | undefined)[],
+    private readonly firstLayer: number,
   ) {
-    this.#firstLayer = firstLayer;
-    const arena = new TensorArena(ggml, bufferType, (endLayer - firstLayer) * 2);
-    this.#arena = arena;
-    this.#layers = Array.from({ length: endLayer - firstLayer }, () =>
-      way.describe(arena.context, attention),
+    this.#arena = new TensorArena(ggml, bufferType, layers.length * 2);
+    this.groups = [...new Set(layers.filter((group) => group !== undefined))];
+    this.#layers = layers.map(
+      (group) =>
+        group && { group, cache: group.way.describe(this.#arena.context, group.attention) },
     );
   }
 
   /**
-   * @param attention of all layers
+   * @param layers of the stage
+   * @param choose how layers attend that attend alike, to so many cells
    * @throws EngineError 'memory'; the signal's reason
    */
   static async allocate(
     ggml: Ggml,
     bufferType: Pointer,
-    attention: GroupedQueryAttention,
-    way: AttentionWay,
-    { shard, signal }: { readonly shard: Shard; readonly signal?: AbortSignal },
+    layers: readonly Layer[],
+    choose: (attention: CellAttention, cells: number) => Promise<AttentionWay>,
+    options: CellOptions & Pick<StageOptions, 'shard' | 'signal'>,
   ): Promise<KvCache> {
-    const cache = new KvCache(ggml, bufferType, attention, way, shard);
+    const { shard, signal } = options;
+    const grouped = await groupLayers(layers, choose, options);
+    const cache = new KvCache(ggml, bufferType, grouped, shard.firstLayer);
     try {
-      cache.#arena.allocate('KV cache');
+      if (cache.groups.length > 0) cache.#arena.allocate('KV cache');
       await cache.#clear(signal);
       return cache;
     } catch (error) {
@@ -56,15 +78,10 @@ export class KvCache implements Disposable {
     return this.#arena.bytes;
   }
 
-  layer(index: number): LayerCache {
-    const layer = this.#layers[index - this.#firstLayer];
-    if (!layer) throw new EngineError('internal', `layer ${index} is not of this shard`);
+  layer(index: number): LayerCells {
+    const layer = this.#layers[index - this.firstLayer];
+    if (!layer) throw new EngineError('internal', `layer ${index} keeps no cells here`);
     return layer;
-  }
-
-  /** In which pieces a segment is attended. */
-  pieces(segment: SegmentShape): AttentionPiece[] {
-    return this.way.pieces(this.attention, segment);
   }
 
   [Symbol.dispose](): void {
@@ -74,12 +91,33 @@ export class KvCache implements Disposable {
   /** Attention multiplies masked cells by zero, so what never was written must be finite. */
   async #clear(signal: AbortSignal | undefined): Promise<void> {
     const fill = promisify(this.ggml.tensorFill.async);
-    for (const tensor of this.#layers.flatMap(({ keys, values }) => [keys, values])) {
-      const bytes = this.ggml.tensorBytes(tensor);
-      for (let offset = 0; offset < bytes; offset += pieceBytes) {
-        signal?.throwIfAborted();
-        await fill(tensor, 0, offset, Math.min(pieceBytes, bytes - offset));
+    for (const layer of this.#layers)
+      for (const tensor of [layer?.cache.keys, layer?.cache.values]) {
+        if (tensor === undefined) continue;
+        const bytes = this.ggml.tensorBytes(tensor);
+        for (let offset = 0; offset < bytes; offset += pieceBytes) {
+          signal?.throwIfAborted();
+          await fill(tensor, 0, offset, Math.min(pieceBytes, bytes - offset));
+        }
       }
-    }
   }
+}
+
+async function groupLayers(
+  layers: readonly Layer[],
+  choose: (attention: CellAttention, cells: number) => Promise<AttentionWay>,
+  options: CellOptions,
+): Promise<(AttentionGroup | undefined)[]> {
+  const groups: AttentionGroup[] = [];
+  const grouped: (AttentionGroup | undefined)[] = [];
+  for (const layer of layers) {
+    const attention = cellAttention(layer.attention);
+    let group = groups.find((known) => isDeepStrictEqual(known.attention, attention));
+    if (!group && attention) {
+      const places = CellPlaces.for(attention.window, options);
+      groups.push((group = { attention, places, way: await choose(attention, places.count) }));
+    }
+    grouped.push(group);
+  }
+  return grouped;
 }

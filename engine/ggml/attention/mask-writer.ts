@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Visible } from '../../../step/step.js';
 import type { Ggml } from '../bindings.js';
 import type { MaskedPiece } from './attention.js';
+import { lastCells, type CellPlaces } from './cell-places.js';
 
 export const f16NegativeInfinity = 0xfc00;
 
@@ -14,27 +15,31 @@ export class MaskWriter {
 
   constructor(private readonly ggml: Ggml) {}
 
-  /** @param pieces of a segment, in the order of its rows */
-  async write(pieces: readonly MaskedPiece[], { counts, ranges }: Visible): Promise<void> {
+  /**
+   * @param pieces of a segment, in the order of its rows
+   * @param places where the cells are
+   */
+  async write(
+    pieces: readonly MaskedPiece[],
+    { counts, ranges }: Visible,
+    places: CellPlaces,
+  ): Promise<void> {
     let [row, range] = [0, 0];
-    for (const { mask, rows, windowStart, windowLength, maskCopies } of pieces) {
-      const rowLength = windowLength * maskCopies;
-      const rowsPerTurn = Math.max(1, Math.floor(valuesPerTurn / rowLength));
+    for (const { mask, rows, windowStart, windowLength } of pieces) {
+      const rowsPerTurn = Math.max(1, Math.floor(valuesPerTurn / windowLength));
       for (let first = 0; first < rows; first += rowsPerTurn) {
         if (first > 0) await setImmediate();
         const count = Math.min(rowsPerTurn, rows - first);
-        const values = this.#take(count * rowLength).fill(f16NegativeInfinity);
+        const values = this.#take(count * windowLength).fill(f16NegativeInfinity);
         for (let i = 0; i < count; i++, row++) {
-          const start = i * rowLength;
-          for (let left = counts[row]!; left > 0; left--, range += 2) {
-            const from = ranges[range]! - windowStart;
-            const to = ranges[range + 1]! - windowStart;
-            values.fill(0, start + from, start + to);
-          }
-          for (let copy = 1; copy < maskCopies; copy++)
-            values.copyWithin(start + copy * windowLength, start, start + windowLength);
+          const start = i * windowLength - windowStart;
+          const end = range + 2 * counts[row]!;
+          for (const [from, to] of lastCells(ranges, range, end, places.window))
+            for (const [first, last] of places.runs(from, to))
+              values.fill(0, start + first, start + last);
+          range = end;
         }
-        const offset = first * rowLength * values.BYTES_PER_ELEMENT;
+        const offset = first * windowLength * values.BYTES_PER_ELEMENT;
         this.ggml.tensorSet(mask, values, offset, values.byteLength);
       }
     }

@@ -1,11 +1,12 @@
-import type { GroupedQueryAttention } from '../../../model/architectures/layer.js';
 import type { StageOptions } from '../../engine.js';
 import { tileRows, wholeTiles } from '../../../step/tiles.js';
 import { tensorType, type Ggml, type Pointer } from '../bindings.js';
+import { CellViews } from './cell-views.js';
 import { flashAttend } from './flash-attention.js';
 import type {
   AttentionPiece,
   AttentionWay,
+  CellAttention,
   GraphPlace,
   LayerCache,
   MaskedPiece,
@@ -15,11 +16,11 @@ import type {
 const f32Bytes = Float32Array.BYTES_PER_ELEMENT;
 const f16Bytes = Uint16Array.BYTES_PER_ELEMENT;
 
-/** Segments of fewer rows have the heads of a group as rows of one product, so that keys and values are read once. */
-const foldedBelow = 16;
-
 /** Scores of all heads that are in memory at a time: more would not stay in a processor's cache. */
 const mostScores = 4 << 20;
+
+/** Rows that are attended together however many scores that makes. */
+const leastRows = 16;
 
 /** Kernels take this many cells at once; a rest would meet another kernel, which rounds differently. */
 const windowStep = 64;
@@ -29,16 +30,16 @@ export function productCells(used: number): number {
   return (Math.ceil(used / windowStep) + 1) * windowStep;
 }
 
-/** Scratch memory: scores, and a layer's window as flash attention takes it. */
+/** Scratch memory: scores, and a layer's window as products and flash attention take it. */
 export function productScratchBytes(
   { cells, kvType }: Pick<StageOptions, 'cells' | 'kvType'>,
-  { heads, kvHeads, keySize, valueSize }: GroupedQueryAttention,
+  { heads, kvHeads, keySize, valueSize, isLatent }: CellAttention,
 ): number {
-  const scores = Math.max(mostScores, foldedBelow * heads * cells);
+  const scores = Math.max(mostScores, leastRows * heads * cells);
   const window = cells * kvHeads;
+  const isPlain = kvType === 'f16' && !isLatent;
   return (
-    scores * f32Bytes +
-    window * (kvType === 'f16' ? valueSize * f16Bytes : (keySize + valueSize) * f32Bytes)
+    scores * f32Bytes + window * (isPlain ? valueSize * f16Bytes : (keySize + valueSize) * f32Bytes)
   );
 }
 
@@ -46,11 +47,13 @@ export function productScratchBytes(
  * Two products with a softmax between them: what CPUs are fast with for few rows, where flash attention computes one at a
  * time. Every head has its keys together, [keySize, cells], and its values, transposed, [cells, valueSize], so that
  * products read memory in order. Values are f16 whatever keys are: in a quantized block there would be values of 32 cells.
- * Whole tiles of a text go through flash attention, which is twice as fast for them.
+ * Whole tiles of a text go through flash attention, which is twice as fast for them. The heads that share a head of keys
+ * are rows of one product, so that keys and values are read once.
  */
 export class ProductAttention implements AttentionWay {
   readonly windowStep = windowStep;
   readonly cells: number;
+  readonly #views: CellViews;
 
   /**
    * @param keyType that keys are kept in
@@ -62,6 +65,7 @@ export class ProductAttention implements AttentionWay {
     cells: number,
   ) {
     this.cells = productCells(cells);
+    this.#views = new CellViews(ggml, keyType, this.cells);
   }
 
   tiles(positions: Int32Array): [number, number] {
@@ -70,44 +74,34 @@ export class ProductAttention implements AttentionWay {
     return isRun ? wholeTiles(first, positions.length) : [0, 0];
   }
 
-  pieces(
-    attention: GroupedQueryAttention,
-    { rows, tiles, ...window }: SegmentShape,
-  ): AttentionPiece[] {
-    const { heads, kvHeads } = attention;
-    const most = Math.max(foldedBelow, Math.floor(mostScores / (heads * window.windowLength)));
-    const group = heads / kvHeads;
+  pieces({ heads }: CellAttention, { rows, tiles, ...window }: SegmentShape): AttentionPiece[] {
+    const most = Math.max(leastRows, Math.floor(mostScores / (heads * window.windowLength)));
     const few = (first: number, end: number): AttentionPiece[] =>
-      evenly(first, end, most).map((piece) => ({
-        ...window,
-        ...piece,
-        // Kernels for a lone row round differently: such a row is there twice.
-        maskCopies: piece.rows >= foldedBelow ? 1 : group * piece.rows === 1 ? 2 : group,
-      }));
+      evenly(first, end, most).map((piece) => ({ ...window, ...piece }));
     const [first, end] = tiles;
     if (first === end) return few(0, rows);
-    const whole = { ...window, firstRow: first, rows: end - first, maskCopies: 1 };
+    const whole = { ...window, firstRow: first, rows: end - first };
     return [...few(0, first), whole, ...few(end, rows)];
   }
 
-  describe(context: Pointer, { kvHeads, keySize, valueSize }: GroupedQueryAttention): LayerCache {
+  describe(context: Pointer, { kvHeads, keySize, valueSize, isLatent }: CellAttention): LayerCache {
     const { ggml, keyType, cells } = this;
-    return {
-      keys: ggml.newTensor3d(context, keyType, keySize, cells, kvHeads),
-      values: ggml.newTensor3d(context, tensorType.f16, cells, valueSize, kvHeads),
-    };
+    const keys = ggml.newTensor3d(context, keyType, keySize, cells, kvHeads);
+    if (isLatent) return { keys };
+    return { keys, values: ggml.newTensor3d(context, tensorType.f16, cells, valueSize, kvHeads) };
   }
 
   store(
     { context, graph }: GraphPlace,
     cache: LayerCache,
     keys: Pointer,
-    values: Pointer,
+    values: Pointer | undefined,
     cells: Pointer,
   ): void {
     const { ggml } = this;
     const keyRows = ggml.permute(context, keys, 0, 2, 1, 3);
     ggml.expand(graph, ggml.setRows(context, cache.keys, keyRows, cells));
+    if (cache.values === undefined || values === undefined) return;
     // Features are planes of cells, in which a row is a single value.
     const rows = ggml.elementCount(cells);
     const features = ggml.elementCount(values) / rows;
@@ -120,109 +114,89 @@ export class ProductAttention implements AttentionWay {
 
   attend(
     context: Pointer,
-    attention: GroupedQueryAttention,
+    attention: CellAttention,
     cache: LayerCache,
     queries: Pointer,
     piece: MaskedPiece,
+    sinks?: Pointer,
   ): Pointer {
-    return piece.rows >= tileRows
-      ? this.#flash(context, attention, cache, queries, piece)
-      : this.#products(context, attention, cache, queries, piece);
+    if (piece.rows < tileRows)
+      return this.#products(context, attention, cache, queries, piece, sinks);
+    const { keys, values } = this.#views.byCell(context, attention, cache, piece);
+    return flashAttend(this.ggml, context, attention, queries, keys, values, piece, sinks);
   }
 
   #products(
     context: Pointer,
-    attention: GroupedQueryAttention,
+    attention: CellAttention,
     cache: LayerCache,
     queries: Pointer,
     piece: MaskedPiece,
+    sinks: Pointer | undefined,
   ): Pointer {
     const { ggml } = this;
-    const { heads, kvHeads, keySize, valueSize } = attention;
-    const { rows, maskCopies } = piece;
-    const isLone = heads * rows === kvHeads;
-    // The heads that are rows of one product.
-    const group = maskCopies === 1 || isLone ? 1 : heads / kvHeads;
-    const groups = heads / group;
-    const turned = this.#swapOuter(context, queries, keySize * group, groups, rows);
-    const few = ggml.reshape3d(context, turned, keySize, group * rows, groups);
-    const input = isLone ? ggml.concat(context, few, few, 1) : few;
-    const attended = this.#weigh(context, attention, cache, input, piece);
-    const kept = isLone ? this.#firstRows(context, attended, valueSize, groups) : attended;
-    const back = this.#swapOuter(context, kept, valueSize * group, rows, groups);
-    return ggml.reshape2d(context, back, heads * valueSize, rows);
+    const { heads, keySize, valueSize } = attention;
+    const { rows } = piece;
+    const keys = this.#views.keys(context, attention, cache, piece);
+    const values = this.#views.transposedValues(context, attention, cache, piece);
+    const byHead = this.#swapOuter(context, queries, keySize, heads, rows);
+    const scores = this.#multiply(context, attention, keys, byHead, rows);
+    const weights = this.#softMax(context, attention, scores, piece.mask, sinks);
+    const attended = this.#multiply(context, attention, values, weights, rows);
+    const byRow = this.#swapOuter(context, attended, valueSize, rows, heads);
+    return ggml.reshape2d(context, byRow, heads * valueSize, rows);
   }
 
-  /** @param queries [keySize, rows, groups] @returns [valueSize, rows, groups] */
-  #weigh(
+  /** @param x [size, rows, heads] @returns the same of another size */
+  #multiply(
     context: Pointer,
-    attention: GroupedQueryAttention,
-    cache: LayerCache,
-    queries: Pointer,
-    piece: MaskedPiece,
+    { heads, kvHeads }: CellAttention,
+    matrix: Pointer,
+    x: Pointer,
+    rows: number,
   ): Pointer {
     const { ggml } = this;
-    const { keys, values } = this.#window(context, attention, cache, piece);
-    const scores = ggml.mulMat(context, keys, queries);
-    const scale = 1 / Math.sqrt(attention.keySize);
-    return ggml.mulMat(context, values, ggml.softMax(context, scores, piece.mask, scale, 0));
-  }
-
-  /** Values are transposed for it, and all that it reads is of one type. */
-  #flash(
-    context: Pointer,
-    attention: GroupedQueryAttention,
-    cache: LayerCache,
-    queries: Pointer,
-    piece: MaskedPiece,
-  ): Pointer {
-    const { ggml } = this;
-    const { keys, values } = this.#window(context, attention, cache, piece);
-    const turned = ggml.permute(context, values, 1, 0, 2, 3);
-    const isPlain = this.keyType === tensorType.f16;
-    return flashAttend(
-      ggml,
+    const size = ggml.elementCount(x) / (rows * heads);
+    const perGroup = (rows * heads) / kvHeads;
+    const grouped = ggml.reshape3d(context, x, size, perGroup, kvHeads);
+    // Kernels for a lone row round differently: such a row is there twice.
+    const product =
+      perGroup === 1
+        ? this.#firstRows(
+            context,
+            ggml.mulMat(context, matrix, ggml.concat(context, grouped, grouped, 1)),
+            kvHeads,
+          )
+        : ggml.mulMat(context, matrix, grouped);
+    return ggml.reshape3d(
       context,
-      attention,
-      queries,
-      isPlain ? keys : ggml.cast(context, keys, tensorType.f32),
-      isPlain ? ggml.contiguous(context, turned) : ggml.cast(context, turned, tensorType.f32),
-      piece,
+      product,
+      ggml.elementCount(product) / (rows * heads),
+      rows,
+      heads,
     );
   }
 
-  /** The window's keys, [keySize, cells, kvHeads], and values, [cells, valueSize, kvHeads]. */
-  #window(
+  /** @param scores [window, rows, heads] */
+  #softMax(
     context: Pointer,
-    { kvHeads, keySize, valueSize }: GroupedQueryAttention,
-    { keys, values }: LayerCache,
-    { windowStart, windowLength }: AttentionPiece,
-  ): LayerCache {
-    const { ggml, cells } = this;
-    const keyBytes = ggml.rowBytes(this.keyType, keySize);
-    const featureBytes = cells * f16Bytes;
-    return {
-      keys: ggml.view3d(
-        context,
-        keys,
-        keySize,
-        windowLength,
-        kvHeads,
-        keyBytes,
-        keyBytes * cells,
-        keyBytes * windowStart,
-      ),
-      values: ggml.view3d(
-        context,
-        values,
-        windowLength,
-        valueSize,
-        kvHeads,
-        featureBytes,
-        featureBytes * valueSize,
-        f16Bytes * windowStart,
-      ),
-    };
+    { scale, softcap }: CellAttention,
+    scores: Pointer,
+    mask: Pointer,
+    sinks: Pointer | undefined,
+  ): Pointer {
+    const { ggml } = this;
+    const capped = softcap === undefined ? scores : this.#cap(context, scores, scale, softcap);
+    const factor = softcap === undefined ? scale : 1;
+    const weights = ggml.softMax(context, capped, mask, factor, 0);
+    if (sinks !== undefined) ggml.addSinksToSoftMax(weights, sinks);
+    return weights;
+  }
+
+  #cap(context: Pointer, scores: Pointer, scale: number, cap: number): Pointer {
+    const { ggml } = this;
+    const within = ggml.tanh(context, ggml.scale(context, scores, scale / cap));
+    return ggml.scale(context, within, cap);
   }
 
   /** [size, a, b] → [size, b, a], contiguous. */
@@ -234,8 +208,9 @@ export class ProductAttention implements AttentionWay {
   }
 
   /** [size, 2, groups] → [size, 1, groups], contiguous. */
-  #firstRows(context: Pointer, x: Pointer, size: number, groups: number): Pointer {
+  #firstRows(context: Pointer, x: Pointer, groups: number): Pointer {
     const { ggml } = this;
+    const size = ggml.elementCount(x) / (2 * groups);
     const rowBytes = size * f32Bytes;
     const rows = ggml.view3d(context, x, size, 1, groups, rowBytes, 2 * rowBytes, 0);
     return ggml.contiguous(context, rows);

@@ -1,4 +1,4 @@
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { UniformSizes } from '../uniform-sizes.js';
 import type { AttentionForm } from './attention-form.js';
 import type { Rows } from './attention-node.js';
 import type { Graph } from './graph.js';
@@ -12,7 +12,7 @@ import { SegmentAttention } from './segment-attention.js';
  */
 export function addAttention(
   graph: Graph,
-  sizes: Hyperparameters,
+  sizes: UniformSizes,
   form: AttentionForm,
   layer: number,
   rows: Rows,

@@ -1,4 +1,4 @@
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { UniformSizes } from '../uniform-sizes.js';
 import { elementType } from '../runtime/api.js';
 import { addAttentionNode, type Rows } from './attention-node.js';
 import type { Graph } from './graph.js';
@@ -19,7 +19,7 @@ export interface Int8Cells {
 }
 
 /** Adds what all layers of a graph with `addBlockAttention` refer to. */
-export function addBlockCells(graph: Graph, { kvHeads }: Hyperparameters, place: number): void {
+export function addBlockCells(graph: Graph, { kvHeads }: UniformSizes, place: number): void {
   const { i64 } = elementType;
   const constant = (name: string, shape: readonly number[], values: readonly number[]) =>
     graph.constant(name, i64, shape, BigInt64Array.from(values, BigInt));
@@ -48,7 +48,7 @@ export function addBlockCells(graph: Graph, { kvHeads }: Hyperparameters, place:
  */
 export function addBlockAttention(
   graph: Graph,
-  sizes: Hyperparameters,
+  sizes: UniformSizes,
   place: number,
   { cells, scales }: Int8Cells,
   { queries, keys, values }: Rows,
@@ -83,7 +83,7 @@ export function addBlockAttention(
 }
 
 /** Rounds f32 [1, n, kvHeads · headSize], and puts heads first. @returns int8 [1, kvHeads, n, headSize] */
-function wholeNumbers(graph: Graph, { kvHeads, headSize }: Hyperparameters, x: string): string {
+function wholeNumbers(graph: Graph, { kvHeads, headSize }: UniformSizes, x: string): string {
   const one = graph.constant('unit scale', elementType.f32, [], Float32Array.of(1));
   const zero = graph.constant('zero of int8', elementType.i8, [], Int8Array.of(0));
   const whole = graph.node('QuantizeLinear', [x, one, zero]);
@@ -92,7 +92,7 @@ function wholeNumbers(graph: Graph, { kvHeads, headSize }: Hyperparameters, x: s
 }
 
 /** Scales [kvHeads · headSize] of heads of keys as those of the heads of queries that share them. */
-function perHead(graph: Graph, { heads, kvHeads, headSize }: Hyperparameters, scales: string) {
+function perHead(graph: Graph, { heads, kvHeads, headSize }: UniformSizes, scales: string) {
   const apart = graph.node('Reshape', [scales, graph.list([kvHeads, 1, headSize])]);
   const shape = graph.list([kvHeads, heads / kvHeads, headSize]);
   const shared = graph.node('Expand', [apart, shape]);

@@ -1,4 +1,4 @@
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { UniformSizes } from '../uniform-sizes.js';
 import { elementType } from '../runtime/api.js';
 import type { Graph } from './graph.js';
 import type { CacheKind } from './kv-names.js';
@@ -20,7 +20,7 @@ const smallest = 1e-9;
  */
 export function addFittingScales(
   graph: Graph,
-  sizes: Hyperparameters,
+  sizes: UniformSizes,
   kind: CacheKind,
   x: string,
   scales: string,
@@ -46,7 +46,7 @@ function reachOf(graph: Graph, x: string): string {
  * @param heads f32 [n, kvHeads, headSize]
  * @returns f32 [kvHeads, headSize]
  */
-function reachOfKeys(graph: Graph, sizes: Hyperparameters, heads: string): string {
+function reachOfKeys(graph: Graph, sizes: UniformSizes, heads: string): string {
   const { kvHeads, headSize, rope } = sizes;
   const slice = (from: number, to: number) =>
     graph.node('Slice', [heads, graph.list([from]), graph.list([to]), graph.list([2])]);

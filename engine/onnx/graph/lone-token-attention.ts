@@ -1,4 +1,4 @@
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { UniformSizes } from '../uniform-sizes.js';
 import { elementType } from '../runtime/api.js';
 import { addAttentionNode, hides, type Rows } from './attention-node.js';
 import type { Graph } from './graph.js';
@@ -8,12 +8,12 @@ import { segmentInput } from './input-names.js';
 const hidesNext = (place: number) => `hides next cells of segment ${place}`;
 
 /** The rows of a token that is alone: heads that share keys sit on a row each, and there are two at least. */
-export function rowsOfLoneToken({ heads, kvHeads }: Pick<Hyperparameters, 'heads' | 'kvHeads'>) {
+export function rowsOfLoneToken({ heads, kvHeads }: Pick<UniformSizes, 'heads' | 'kvHeads'>) {
   return Math.max(2, heads / kvHeads);
 }
 
 /** Adds what all layers of a graph with `addLoneTokenAttention` refer to. */
-export function addLoneTokenInputs(graph: Graph, sizes: Hyperparameters, place: number): void {
+export function addLoneTokenInputs(graph: Graph, sizes: UniformSizes, place: number): void {
   const { f32, i64 } = elementType;
   const { nextCells, maskPadding } = segmentInput(place);
   const rows = rowsOfLoneToken(sizes);
@@ -33,7 +33,7 @@ export function addLoneTokenInputs(graph: Graph, sizes: Hyperparameters, place: 
  */
 export function addLoneTokenAttention(
   graph: Graph,
-  { heads, kvHeads, headSize }: Hyperparameters,
+  { heads, kvHeads, headSize }: UniformSizes,
   place: number,
   cells: readonly string[],
   { queries, keys, values }: Rows,

@@ -1,5 +1,7 @@
-import type { GraphBuilder } from '../../../model/architectures/graph-builder.js';
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { GateKind, GraphBuilder } from '../../../model/architectures/graph-builder.js';
+import { headBias } from '../../../model/shard-tensors.js';
+import type { UniformSizes } from '../uniform-sizes.js';
+import { EngineError } from '../../engine.js';
 import { elementType } from '../runtime/api.js';
 import { blockSize, type Matrix } from '../weights/layout.js';
 import type { ShardWeights } from '../weights/shard-weights.js';
@@ -29,15 +31,21 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
 
   constructor(
     private readonly graph: Graph,
-    private readonly sizes: Hyperparameters,
+    private readonly sizes: UniformSizes,
     private readonly weights: ShardWeights,
     private readonly form: AttentionForm,
+    /** Name of the head's matrix, without its suffix. */
+    private readonly headName: string,
   ) {}
 
-  rmsNorm(x: Value, weight: string): Value {
+  has(tensor: string): boolean {
+    return this.weights.has(tensor);
+  }
+
+  rmsNorm(x: Value, epsilonValue: number, weight = ''): Value {
     const { graph, sizes } = this;
     const vector = this.#vector(weight);
-    const epsilon = { float: sizes.normEpsilon };
+    const epsilon = { float: epsilonValue };
     const normal = (name: string) =>
       graph.node('SimplifiedLayerNormalization', [name, vector], { axis: -1, epsilon });
     const sum = this.#sums.get(x.name);
@@ -60,14 +68,28 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
     return { name: graph.node('Reshape', [normal(split), joined]), heads: x.heads };
   }
 
-  linear(x: Value, name: string, options?: { bias: boolean }): Value {
-    const product = this.#product(this.nameOf(x), `${name}.weight`);
-    if (!options?.bias) return { name: product, heads: 1 };
-    return { name: this.graph.node('Add', [product, this.#vector(`${name}.bias`)]), heads: 1 };
+  linear(x: Value, name: string): Value {
+    return this.#biased(x, `${name}.weight`, `${name}.bias`);
+  }
+
+  logits(x: Value): Value {
+    return this.#biased(x, `${this.headName}.weight`, headBias);
   }
 
   splitHeads(x: Value, heads: number): Value {
     return { name: x.name, heads };
+  }
+
+  slice(x: Value, first: number, count: number): Value {
+    const { graph } = this;
+    const bounds = [first, first + count, 2].map((bound) => graph.list([bound]));
+    return { name: graph.node('Slice', [this.nameOf(x), ...bounds]), heads: 1 };
+  }
+
+  scale(x: Value, factor: number): Value {
+    const { graph } = this;
+    const value = graph.constant(`factor ${factor}`, elementType.f32, [], Float32Array.of(factor));
+    return { name: graph.node('Mul', [this.nameOf(x), value]), heads: x.heads };
   }
 
   rope(x: Value): Value {
@@ -90,7 +112,7 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
     return { name: addAttention(this.graph, this.sizes, this.form, layer, rows), heads: 1 };
   }
 
-  swiglu(gate: Value, up: Value): Value {
+  gated(_kind: GateKind, gate: Value, up: Value): Value {
     const { graph } = this;
     const silu = graph.node('Mul', [gate.name, graph.node('Sigmoid', [gate.name])]);
     return { name: graph.node('Mul', [silu, up.name]), heads: 1 };
@@ -101,6 +123,28 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
     this.#sums.set(name, [this.nameOf(a), this.nameOf(b)]);
     return { name, heads: 1 };
   }
+
+  readonly layerNorm = notWritten;
+  readonly l2Norm = notWritten;
+  readonly headLinear = notWritten;
+  readonly temper = notWritten;
+  readonly joinHeads = notWritten;
+  readonly latentAttention = notWritten;
+  readonly repeatHeads = notWritten;
+  readonly convolution = notWritten;
+  readonly deltaRule = notWritten;
+  readonly softplus = notWritten;
+  readonly times = notWritten;
+  readonly plus = notWritten;
+  readonly concat = notWritten;
+  readonly gatedClamped = notWritten;
+  readonly silu = notWritten;
+  readonly sigmoid = notWritten;
+  readonly mul = notWritten;
+  readonly softcap = notWritten;
+  readonly route = notWritten;
+  readonly expertLinear = notWritten;
+  readonly combine = notWritten;
 
   /** The name of a value that a node is to take, computed if it was not. */
   nameOf({ name }: Value): string {
@@ -115,6 +159,12 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   #vector(name: string): string {
     const values = this.weights.vector(name);
     return this.graph.constant(name, elementType.f32, [values.length], values);
+  }
+
+  #biased(x: Value, matrix: string, bias: string): Value {
+    const product = this.#product(this.nameOf(x), matrix);
+    if (!this.has(bias)) return { name: product, heads: 1 };
+    return { name: this.graph.node('Add', [product, this.#vector(bias)]), heads: 1 };
   }
 
   /** A joined matrix multiplies once; its members' products are parts of what comes of it. */
@@ -157,4 +207,9 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
     }
     return sums;
   }
+}
+
+/** `uniformSizes` refuses models that need it. */
+function notWritten(): never {
+  throw new EngineError('internal', 'this op is not written for ONNX Runtime');
 }

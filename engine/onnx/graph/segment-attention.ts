@@ -1,4 +1,4 @@
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { UniformSizes } from '../uniform-sizes.js';
 import { elementType } from '../runtime/api.js';
 import {
   findsScales,
@@ -28,7 +28,7 @@ export class SegmentAttention {
   readonly #scales: readonly PastAndPresent[];
 
   constructor(
-    private readonly sizes: Hyperparameters,
+    private readonly sizes: UniformSizes,
     private readonly form: AttentionForm,
     private readonly layer: number,
     private readonly place: number,

@@ -1,8 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
-import type { Architecture } from '../../../model/architectures/architecture.js';
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { Decoder } from '../../../model/architectures/family.js';
+import type { UniformSizes } from '../uniform-sizes.js';
 import type { Shard } from '../../../step/shard.js';
-import { outputNormTensor } from '../../../model/shard-tensors.js';
 import { elementType } from '../runtime/api.js';
 import type { ShardWeights } from '../weights/shard-weights.js';
 import { Graph } from './graph.js';
@@ -24,8 +23,8 @@ export const stepOutput = {
 
 /** What the graphs of a shard are made from. */
 export interface ShardParts {
-  readonly architecture: Architecture;
-  readonly sizes: Hyperparameters;
+  readonly decoder: Decoder;
+  readonly sizes: UniformSizes;
   readonly shard: Shard;
   readonly weights: ShardWeights;
   /** Name of the head's matrix, without its suffix. */
@@ -37,13 +36,13 @@ export interface ShardParts {
  * likeliest token as well. One model serves batches of all sizes; what is not asked of it is not copied out.
  */
 export async function buildShardModel(parts: ShardParts, form: AttentionForm): Promise<Uint8Array> {
-  const { architecture, sizes, shard, weights } = parts;
+  const { decoder, sizes, shard, weights, headName } = parts;
   const graph = new Graph();
   addInputs(graph, sizes, form);
-  const builder = new OnnxGraphBuilder(graph, sizes, weights, form);
+  const builder = new OnnxGraphBuilder(graph, sizes, weights, form, headName);
   let hidden = firstHidden(graph, builder, shard);
   for (let layer = shard.firstLayer; layer < shard.endLayer; layer++) {
-    hidden = architecture.layer(builder, sizes, layer, hidden);
+    hidden = decoder.layer(builder, layer, hidden);
     // Others get their turn.
     await setImmediate();
   }
@@ -67,7 +66,7 @@ function firstHidden(graph: Graph, builder: OnnxGraphBuilder, shard: Shard): Val
   return builder.add(hidden, { name: zeros, heads: 1 });
 }
 
-function addInputs(graph: Graph, sizes: Hyperparameters, form: AttentionForm): void {
+function addInputs(graph: Graph, sizes: UniformSizes, form: AttentionForm): void {
   const { bool, f32, i64 } = elementType;
   const rotated = sizes.rope.dimensions / 2;
   graph.input(stepInput.hidden, f32, [1, 'n', sizes.hiddenSize]);
@@ -85,7 +84,7 @@ function addInputs(graph: Graph, sizes: Hyperparameters, form: AttentionForm): v
 
 function addSegmentInputs(
   graph: Graph,
-  sizes: Hyperparameters,
+  sizes: UniformSizes,
   form: AttentionForm,
   place: number,
 ): void {
@@ -101,13 +100,12 @@ function addSegmentInputs(
 function addHead(
   graph: Graph,
   builder: OnnxGraphBuilder,
-  { sizes, headName }: ShardParts,
+  { decoder, sizes }: ShardParts,
   hidden: Value,
 ): void {
   graph.input(stepInput.outputRows, elementType.i64, ['outputs']);
   const rows = graph.node('Gather', [builder.nameOf(hidden), stepInput.outputRows], { axis: 1 });
-  const normal = builder.rmsNorm({ name: rows, heads: 1 }, outputNormTensor);
-  const logits = builder.linear(normal, headName);
+  const logits = decoder.head(builder, { name: rows, heads: 1 });
   graph.nodeWithOutputs('Identity', [logits.name], [stepOutput.logits]);
   graph.output(stepOutput.logits, elementType.f32, [1, 'outputs', sizes.vocabulary]);
   graph.nodeWithOutputs('ArgMax', [logits.name], [stepOutput.tokens], { axis: -1, keepdims: 0 });

@@ -1,4 +1,4 @@
-import type { CheckedModel } from '../../../model/architectures/check-model.js';
+import type { UniformSizes } from '../uniform-sizes.js';
 import type { Shard } from '../../../step/shard.js';
 import { EngineError } from '../../engine.js';
 import type { IoBinding } from '../runtime/io-binding.js';
@@ -26,22 +26,13 @@ export function outOfKvMemory(cause: unknown): EngineError {
 }
 
 /** Heads of keys, and as many of values, that a layer keeps for every cell. */
-export interface KvHeads {
-  readonly kvHeads: number;
-  readonly headSize: number;
-}
+export type KvHeads = Pick<UniformSizes, 'kvHeads' | 'headSize'>;
 
-/** What a shard's layers keep, by their index. @throws EngineError 'unsupported' for other than keys and values */
+/** What a shard's layers keep, by their index. */
 export function kvHeadsOf(
-  { architecture, sizes }: CheckedModel,
+  { kvHeads, headSize }: KvHeads,
   { firstLayer, endLayer }: Shard,
 ): ReadonlyMap<number, KvHeads> {
-  const layers = architecture.layers(sizes).slice(firstLayer, endLayer);
-  return new Map(
-    layers.map(({ attention }, i) => {
-      if (attention.kind !== 'gqa' || attention.keySize !== attention.valueSize)
-        throw new EngineError('unsupported', 'onnx keeps keys and values only: use --engine ggml');
-      return [firstLayer + i, { kvHeads: attention.kvHeads, headSize: attention.keySize }];
-    }),
-  );
+  const layers = Array.from({ length: endLayer - firstLayer }, (_, i) => firstLayer + i);
+  return new Map(layers.map((layer) => [layer, { kvHeads, headSize }]));
 }

@@ -1,4 +1,4 @@
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { UniformSizes } from '../uniform-sizes.js';
 import type { HeadDemand } from '../../sampling/step-results.js';
 import type { AttentionForm } from '../graph/attention-form.js';
 import type { KvMemory } from '../kv/kv-memory.js';
@@ -18,7 +18,7 @@ export class CausalGraph implements Disposable {
   constructor(
     session: Session,
     private readonly form: AttentionForm,
-    sizes: Hyperparameters,
+    sizes: UniformSizes,
     private readonly buffers: StepBuffers,
     private readonly kv: KvMemory,
   ) {

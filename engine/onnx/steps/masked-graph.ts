@@ -1,4 +1,4 @@
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { UniformSizes } from '../uniform-sizes.js';
 import type { Segment } from '../../../step/step.js';
 import type { HeadDemand } from '../../sampling/step-results.js';
 import { hides } from '../graph/attention-node.js';
@@ -26,7 +26,7 @@ export class MaskedGraph {
   constructor(
     private readonly session: Session,
     form: AttentionForm,
-    sizes: Hyperparameters,
+    sizes: UniformSizes,
     private readonly buffers: StepBuffers,
     private readonly kv: HostKv,
   ) {

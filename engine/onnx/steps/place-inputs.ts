@@ -1,4 +1,4 @@
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { UniformSizes } from '../uniform-sizes.js';
 import { hasWayForLoneTokens, type AttentionForm } from '../graph/attention-form.js';
 import { segmentInput, stepInput } from '../graph/input-names.js';
 import { rowsOfLoneToken } from '../graph/lone-token-attention.js';
@@ -20,7 +20,7 @@ export class PlaceInputs {
 
   constructor(
     private readonly form: AttentionForm,
-    sizes: Hyperparameters,
+    sizes: UniformSizes,
   ) {
     this.#places = Array.from({ length: form.places }, (_, i) => new Place(i, form, sizes));
     this.#segmentRows = fixed.i64(form.places);
@@ -56,7 +56,7 @@ class Place {
   constructor(
     private readonly index: number,
     private readonly form: AttentionForm,
-    sizes: Hyperparameters,
+    sizes: UniformSizes,
   ) {
     this.#nextCells = fixed.i64(form.spreadsLoneTokens ? rowsOfLoneToken(sizes) - 1 : 0);
   }

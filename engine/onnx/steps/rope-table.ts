@@ -1,11 +1,4 @@
-import type {
-  Hyperparameters,
-  RopeParameters,
-} from '../../../model/architectures/hyperparameters.js';
-
-/** Rotations per original context between which YaRN blends (arXiv 2309.00071, β fast and β slow). */
-const fastRotations = 32;
-const slowRotations = 1;
+import type { RopeParameters } from '../../../model/architectures/rope.js';
 
 /**
  * Cosines and sines of rotary embedding. They are computed for the positions of every step, in f64, so that there is
@@ -17,13 +10,14 @@ export class RopeTable {
   readonly #magnitude: number;
 
   /** @param factors [dimensions / 2] divide the frequencies, in models that have them */
-  constructor({ rope }: Pick<Hyperparameters, 'rope'>, factors?: Float32Array) {
+  constructor(rope: RopeParameters, factors?: Float32Array) {
     this.#frequencies = Float64Array.from({ length: rope.dimensions / 2 }, (_, pair) => {
       const plain = rope.base ** ((-2 * pair) / rope.dimensions) / (factors?.[pair] ?? 1);
       const share = rope.yarnFactor * extrapolatedShare(rope, pair);
       return plain * (rope.frequencyScale * (1 - share) + share);
     });
-    this.#magnitude = rope.yarnFactor === 0 ? 1 : 1 + 0.1 * Math.log(1 / rope.frequencyScale);
+    const blended = rope.yarnFactor === 0 ? 1 : 1 + 0.1 * Math.log(1 / rope.frequencyScale);
+    this.#magnitude = rope.magnitude * blended;
   }
 
   /** Pairs of features that are rotated. */
@@ -49,8 +43,8 @@ function extrapolatedShare(rope: RopeParameters, pair: number): number {
   const pairTurning = (rotations: number) =>
     (rope.dimensions * Math.log(rope.originalContext / (rotations * 2 * Math.PI))) /
     (2 * Math.log(rope.base));
-  const low = Math.max(0, Math.floor(pairTurning(fastRotations)));
-  const high = Math.min(rope.dimensions - 1, Math.ceil(pairTurning(slowRotations)));
+  const low = Math.max(0, Math.floor(pairTurning(rope.betaFast)));
+  const high = Math.min(rope.dimensions - 1, Math.ceil(pairTurning(rope.betaSlow)));
   const ramp = (pair - low) / Math.max(0.001, high - low);
   return 1 - Math.min(1, Math.max(0, ramp));
 }

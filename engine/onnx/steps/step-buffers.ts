@@ -1,4 +1,4 @@
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import type { UniformSizes } from '../uniform-sizes.js';
 import type { Shard } from '../../../step/shard.js';
 import type { Segment } from '../../../step/step.js';
 import type { HeadDemand, HeadResults } from '../../sampling/step-results.js';
@@ -23,7 +23,7 @@ export class StepBuffers implements HeadResults {
 
   /** @param leastRows a step with fewer is computed with copies of its first one */
   constructor(
-    private readonly sizes: Hyperparameters,
+    private readonly sizes: UniformSizes,
     private readonly shard: Shard,
     private readonly rope: RopeTable,
     maxRows: number,

@@ -74,6 +74,10 @@ export class ShardWeights {
     return matrices + vectors + (this.table?.bytes ?? 0);
   }
 
+  has(name: string): boolean {
+    return this.factors.has(name) || this.vectors.has(name);
+  }
+
   /** @throws EngineError when the model lacks a tensor that its family needs. */
   factor(name: string): Factor {
     return this.factors.get(name) ?? lacks(name);
