@@ -1,7 +1,9 @@
 import path from 'node:path';
 import { DraftModel, draftChunk } from '../coord/draft-model.js';
 import type { SpeculationOptions } from '../coord/speculator.js';
+import { plainSlots } from '../coord/sequence-states.js';
 import { checkModel } from '../model/architectures/check-model.js';
+import { keepsStates, rewindOf } from '../model/architectures/layer.js';
 import { openGguf } from '../model/gguf/reader.js';
 import { checkSameVocabulary } from '../model/vocabulary.js';
 import { CombinedDraft } from '../speculative/combined-draft.js';
@@ -103,12 +105,14 @@ async function planDraftModel(
   const source = await openGguf(file);
   closers.add(() => source.close());
   checkSameVocabulary(target, source);
-  const { layers } = checkModel(source).sizes;
+  const { sizes, layers } = checkModel(source);
+  const slotsEach = keepsStates(layers) ? plainSlots : 0;
   const options = {
     source,
-    shard: { firstLayer: 0, endLayer: layers, embedding: true, head: true },
+    shard: { firstLayer: 0, endLayer: sizes.layers, embedding: true, head: true },
     cells: context * conversations,
     conversations,
+    ...(slotsEach > 0 ? { states: slotsEach * conversations } : {}),
     kvType: 'f16',
     maxStepRows: draftChunk,
   } as const;
@@ -116,7 +120,10 @@ async function planDraftModel(
   return {
     memoryBytes: weights + kv + compute,
     load: async () => {
-      const model = await DraftModel.open(await engine.load(options), path.basename(file), turns);
+      const stage = await engine.load(options);
+      const rewind = rewindOf(layers, context, draftChunk);
+      const memory = { rewind, slotsEach };
+      const model = await DraftModel.open(stage, path.basename(file), turns, memory);
       closers.add(() => model.close());
       return {
         drafts: (sequence) => {

@@ -1,5 +1,6 @@
 import { openGguf } from '../model/gguf/reader.js';
-import { syntheticModel } from '../model/synthetic.js';
+import { syntheticModel } from '../model/synthetic/synthetic-model.js';
+import { syntheticShape } from '../model/synthetic/shapes.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { UsageError } from './errors.js';
@@ -12,8 +13,8 @@ export function namesModel({ model, synthetic }: Settings): boolean {
 
 /** The model that the settings name. @throws ModelError, and UsageError when they name none */
 export async function openModel(settings: Settings): Promise<TensorSource> {
-  const { model, synthetic, type } = settings;
-  if (synthetic) return syntheticModel(synthetic, type ?? 'q4_0');
+  const { model, synthetic, syntheticLayers, type } = settings;
+  if (synthetic) return syntheticModel(syntheticShape(synthetic, syntheticLayers), type ?? 'q4_0');
   if (model === undefined) throw noModel();
   return openGguf(model);
 }

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Engine } from '../engine/engine.js';
-import type { Hyperparameters } from '../model/architectures/hyperparameters.js';
+import type { ModelSizes } from '../model/architectures/model.js';
 import { checkModel } from '../model/architectures/check-model.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import { Turns } from '../stage/turns.js';
@@ -20,7 +20,7 @@ export interface Prepared extends AsyncDisposable {
   /** In which all that computes in this process uses the engine's device. */
   readonly turns: Turns;
   readonly source: TensorSource;
-  readonly sizes: Hyperparameters;
+  readonly sizes: ModelSizes;
   /** Cores for the workers that we start; empty leaves them free. */
   readonly workerCores: readonly number[];
 }

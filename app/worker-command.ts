@@ -17,6 +17,7 @@ export interface Announcement {
 /** Settings that a worker shares with the coordinator that starts it. */
 const passedOn: readonly SettingName[] = [
   'synthetic',
+  'syntheticLayers',
   'type',
   ...engineSettings,
   'cacheLimit',

@@ -9,18 +9,26 @@ export interface CellRange {
   readonly length: number;
 }
 
-/** Which KV cells belong to which conversation; the same on every stage. */
-export class CellMap {
-  readonly #free: CellRange[];
+/** What a conversation's text is kept in. */
+export interface Place {
+  readonly cells: CellRange;
+  /** For states, in models whose layers keep those. */
+  readonly slots: readonly number[];
+}
 
-  /** @param perConversation cells that each conversation gets */
+/** Which KV cells, and slots for states, belong to which conversation; the same on every stage. */
+export class CellMap {
+  readonly #free: Place[];
+
+  /** @param perConversation cells that each conversation gets @param slotsEach slots, 0 where no state is kept */
   constructor(
     private readonly perConversation: number,
     readonly conversations: number,
+    slotsEach = 0,
   ) {
     this.#free = Array.from({ length: conversations }, (_, i) => ({
-      start: i * perConversation,
-      length: perConversation,
+      cells: { start: i * perConversation, length: perConversation },
+      slots: Array.from({ length: slotsEach }, (_, slot) => i * slotsEach + slot),
     }));
   }
 
@@ -35,18 +43,18 @@ export class CellMap {
   }
 
   /** @throws CoordinatorError 'context' when all are taken. */
-  allocate(): CellRange {
-    const range = this.#free.shift();
-    if (!range)
+  allocate(): Place {
+    const place = this.#free.shift();
+    if (!place)
       throw new CoordinatorError(
         'context',
         `all ${this.conversations} conversations are taken: close one, or start with more`,
       );
-    return range;
+    return place;
   }
 
-  release(range: CellRange): void {
-    this.#free.push(range);
+  release(place: Place): void {
+    this.#free.push(place);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { TokenText } from '../step/token-text.js';
-import type { CellMap } from './cells.js';
+import type { CellMap, Place } from './cells.js';
 import { CoordinatorError } from './errors.js';
 import {
   Generation,
@@ -14,6 +14,8 @@ import { giveUpDrafts, SpeculativeDecoder, type SequenceDrafts } from './specula
 /** What a conversation works with. */
 export interface ConversationParts extends Computing {
   readonly cellMap: CellMap;
+  /** Tokens that a text can lose without being computed anew; default: all. */
+  readonly rewind?: number;
   /** How a sequence speculates; without it, one token is decoded at a time. */
   readonly drafts?: (sequence: Sequence) => SequenceDrafts;
   /** Told when a prompt has been read. */
@@ -22,6 +24,7 @@ export interface ConversationParts extends Computing {
 
 /** One sequence that is continued again and again. Generations of one conversation follow each other. */
 export class Conversation {
+  readonly #place: Place;
   readonly #sequence: Sequence;
   readonly #drafts: SequenceDrafts | undefined;
   #state: 'idle' | 'generating' | 'closed' = 'idle';
@@ -29,7 +32,9 @@ export class Conversation {
 
   /** @throws CoordinatorError 'context' when no cells are free */
   constructor(private readonly parts: ConversationParts) {
-    this.#sequence = new Sequence(parts.cellMap.allocate());
+    this.#place = parts.cellMap.allocate();
+    const { cells, slots } = this.#place;
+    this.#sequence = new Sequence(cells, { slots, rewind: parts.rewind });
     this.#drafts = parts.drafts?.(this.#sequence);
   }
 
@@ -54,7 +59,7 @@ export class Conversation {
     const wasIdle = this.#state === 'idle';
     this.#state = 'closed';
     this.#stop?.abort();
-    if (wasIdle) this.parts.cellMap.release(this.#sequence.cells);
+    if (wasIdle) this.parts.cellMap.release(this.#place);
   }
 
   /**
@@ -75,7 +80,7 @@ export class Conversation {
     const sequence = this.#sequence;
     sequence.text.replace(prompt);
     sequence.sampling = options.sampling;
-    const reused = Math.min(sequence.computed.at, prompt.length - 1);
+    const reused = sequence.firstMissing(prompt.length);
     const generation = new Generation(prompt.length, reused, options);
     sequence.output = generation.output;
     const stop = (this.#stop = new AbortController());
@@ -147,12 +152,12 @@ export class Conversation {
   }
 
   async #continue(generation: Generation, signal: AbortSignal): Promise<FinishReason> {
-    const { text, cells, computed } = this.#sequence;
+    const { text, cells } = this.#sequence;
     const drafts = (generation.options.speculate ?? true) ? this.#drafts : undefined;
     while (text.certain <= cells.length) {
       this.#sequence.enter(await this.parts.pipeline.ready(signal));
       // Guesses can follow as soon as all but the last token are in cells.
-      if (drafts && computed.at >= text.certain - 1)
+      if (drafts && this.#sequence.firstMissing(text.certain) === text.certain - 1)
         return this.#continueSpeculatively(drafts, generation, signal);
       const token = await nextToken(this.#sequence, this.parts, signal);
       if (generation.tokens === 0) this.parts.onPromptRead?.();

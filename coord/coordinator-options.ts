@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
 import type { Engine, KvType } from '../engine/engine.js';
+import { keepsStates } from '../model/architectures/layer.js';
+import { readModel } from '../model/architectures/model.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import type { Turns } from '../stage/turns.js';
 import type { ChannelChoices, ChannelOptions } from '../transport/protocol/open-channel.js';
@@ -7,6 +9,7 @@ import type { CodecChoice } from '../transport/wire/codecs/codec.js';
 import type { ClusterSecret } from '../transport/wire/security.js';
 import { CoordinatorError } from './errors.js';
 import type { WorkerAddress } from './remote-worker.js';
+import { plainSlots } from './sequence-states.js';
 import type { SpeculationOptions } from './speculator.js';
 
 export interface CoordinatorOptions {
@@ -48,6 +51,15 @@ export interface CoordinatorOptions {
   /** `stage` is `coordinator` or a worker's address. */
   readonly onProgress?: (event: { stage: string; loadedBytes: number; totalBytes: number }) => void;
   readonly onCalibration?: (tokens: number, totalTokens: number) => void;
+}
+
+/** Further slots for the states of steps whose guesses are not certain. */
+const draftSlots = 4;
+
+/** Slots that every conversation gets for states, in models whose layers keep those; 0 in others. @throws ModelError */
+export function slotsEach({ source, speculation }: CoordinatorOptions): number {
+  if (!keepsStates(readModel(source).layers)) return 0;
+  return plainSlots + (speculation ? draftSlots : 0);
 }
 
 /** What is asked for on a link. @param link counted from the coordinator's own */

@@ -1,9 +1,11 @@
 import type { Segment, SegmentResult } from '../step/step.js';
 import type { StageReport } from '../transport/messages/messages.js';
 import type { TraceEvent } from '../transport/protocol/tracer.js';
+import { rewindOf } from '../model/architectures/layer.js';
+import { readModel } from '../model/architectures/model.js';
 import { CellMap } from './cells.js';
 import { Conversation } from './conversation.js';
-import type { CoordinatorOptions } from './coordinator-options.js';
+import { slotsEach, type CoordinatorOptions } from './coordinator-options.js';
 import { CostCache } from './cost-cache.js';
 import { Deployment } from './deployment.js';
 import { CoordinatorError } from './errors.js';
@@ -23,6 +25,7 @@ export class Coordinator implements AsyncDisposable {
   #fail!: (error: CoordinatorError) => void;
   readonly #pipeline = new Pipeline();
   readonly #cellMap: CellMap;
+  readonly #rewind: number;
   #deployment!: Deployment;
   #speculator: Speculator | undefined;
   #costs!: RouteCosts;
@@ -32,7 +35,10 @@ export class Coordinator implements AsyncDisposable {
 
   private constructor(private readonly options: CoordinatorOptions) {
     this.failure = new Promise((resolve) => (this.#fail = resolve));
-    this.#cellMap = new CellMap(options.context, options.conversations ?? 1);
+    const { context, conversations = 1 } = options;
+    this.#cellMap = new CellMap(context, conversations, slotsEach(options));
+    const { layers } = readModel(options.source);
+    this.#rewind = rewindOf(layers, context, options.chunkTokens);
   }
 
   /**
@@ -84,6 +90,7 @@ export class Coordinator implements AsyncDisposable {
     return new Conversation({
       pipeline: this.#pipeline,
       cellMap: this.#cellMap,
+      rewind: this.#rewind,
       chunkTokens: this.options.chunkTokens,
       stepCosts: () => this.#costs.stages,
       onPromptRead: () => void this.#learnCosts(),

@@ -1,10 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import type { StageSizes } from '../engine/engine.js';
 import { estimateStageMemory } from '../engine/memory.js';
-import { architectureOf } from '../model/architectures/registry.js';
+import { readModelSizes } from '../model/architectures/model.js';
 import type { StageReport } from '../transport/messages/messages.js';
 import { isEmpty, type Shard } from '../step/shard.js';
-import { channelOf, checkCodecs, codecOf, type CoordinatorOptions } from './coordinator-options.js';
+import {
+  channelOf,
+  checkCodecs,
+  codecOf,
+  slotsEach,
+  type CoordinatorOptions,
+} from './coordinator-options.js';
 import { CoordinatorError } from './errors.js';
 import { expectedStep, type PlacedShard } from './expected-step.js';
 import { Links, type NamedLink } from './links.js';
@@ -181,7 +187,7 @@ export class Deployment {
 
   async #plan(): Promise<void> {
     const { source, engine, layers: wanted, workers: addresses, reservedBytes = 0 } = this.options;
-    const { layers } = architectureOf(source).hyperparameters(source);
+    const { layers } = readModelSizes(source);
     const workers = await connectWorkers(addresses, this.#introduction);
     for (const worker of workers) this.#adopt(worker);
     const { device } = engine;
@@ -208,7 +214,7 @@ export class Deployment {
 
   #localStage(): LocalStage {
     const { source, engine, turns, chunkTokens, logger } = this.options;
-    const { hiddenSize } = architectureOf(source).hyperparameters(source);
+    const { hiddenSize } = readModelSizes(source);
     const host = { ...this.#introduction, name: 'coordinator', channel: channelOf(this.options) };
     return new LocalStage(
       engine,
@@ -261,7 +267,9 @@ export class Deployment {
   #sizes(shard: Shard): StageSizes {
     const { source, context, conversations = 1, kvType, chunkTokens } = this.options;
     const cells = context * conversations;
-    return { source, shard, cells, conversations, kvType, maxStepRows: chunkTokens };
+    const slots = slotsEach(this.options);
+    const states = slots > 0 ? { states: slots * conversations } : {};
+    return { source, shard, cells, conversations, ...states, kvType, maxStepRows: chunkTokens };
   }
 
   #workerAt({ host, port }: WorkerAddress): RemoteWorker | undefined {

@@ -2,18 +2,27 @@ import type { Stage } from '../engine/engine.js';
 import type { DraftSource } from '../speculative/draft-source.js';
 import type { Turns } from '../stage/turns.js';
 import { greedy, type Sampling } from '../step/sampling.js';
-import type { Segment } from '../step/step.js';
+import type { Segment, StateSlots } from '../step/step.js';
 import type { Mark, TokenText } from '../step/token-text.js';
 import type { CellRange } from './cells.js';
 import { CoordinatorError } from './errors.js';
 import { causalSegment } from './segments.js';
 import { Sequence } from './sequence.js';
+import { SequenceStates } from './sequence-states.js';
 
 /** Tokens that a draft model reads at a time. */
 export const draftChunk = 512;
 
 /** Tokens that are drafted to learn how long one takes. */
 const measuredTokens = 8;
+
+/** What the model keeps of a text. */
+export interface DraftMemory {
+  /** Tokens that a text can lose without being computed anew; default: all. */
+  readonly rewind?: number;
+  /** Slots of every conversation for states, where its layers keep those; default: none. */
+  readonly slotsEach?: number;
+}
 
 /** A small model that is held whole by the coordinator and drafts for all sequences, one at a time. */
 export class DraftModel {
@@ -25,6 +34,7 @@ export class DraftModel {
     private readonly stage: Stage,
     readonly name: string,
     private readonly turns: Turns,
+    private readonly memory: DraftMemory,
   ) {}
 
   /** Milliseconds that a token takes when nothing else is computed. */
@@ -38,8 +48,13 @@ export class DraftModel {
    * @param turns of the device that it computes on
    * @throws EngineError
    */
-  static async open(stage: Stage, name: string, turns: Turns): Promise<DraftModel> {
-    const model = new DraftModel(stage, name, turns);
+  static async open(
+    stage: Stage,
+    name: string,
+    turns: Turns,
+    memory: DraftMemory = {},
+  ): Promise<DraftModel> {
+    const model = new DraftModel(stage, name, turns, memory);
     try {
       // Twice, as the first time is not typical.
       for (const first of [0, 1]) {
@@ -61,7 +76,11 @@ export class DraftModel {
 
   /** Drafts for a sequence, in the cells that are its own on the target too. */
   source(sequence: Sequence): DraftSource {
-    return new ModelDraft(this, sequence.id, sequence.cells, sequence.text.mark());
+    const { rewind, slotsEach = 0 } = this.memory;
+    const { id, cells, text } = sequence;
+    const firstSlot = (cells.start / cells.length) * slotsEach;
+    const slots = Array.from({ length: slotsEach }, (_, i) => firstSlot + i);
+    return new ModelDraft(this, id, cells, text.mark(rewind), new SequenceStates(text, slots));
   }
 
   /**
@@ -97,6 +116,7 @@ class ModelDraft implements DraftSource {
     private readonly sequence: number,
     private readonly cells: CellRange,
     private readonly held: Mark,
+    private readonly states: SequenceStates,
   ) {}
 
   get name(): string {
@@ -131,15 +151,19 @@ class ModelDraft implements DraftSource {
   ): Promise<number | undefined> {
     for (;;) {
       let isLast = true;
+      let passed: () => void = () => undefined;
       const token = await this.model.compute(() => {
         const end = Math.min(length, text.length);
         if (end === 0) return undefined;
         // The last token is computed in any case, as its successor is wanted.
-        const first = Math.min(this.held.at, end - 1);
+        const first = this.states.before(Math.min(this.held.at, end - 1));
         const count = Math.min(draftChunk, end - first);
         isLast = first + count === end;
-        return this.#segment(text, first, count, sampling);
+        const segment = this.#segment(text, first, count, sampling);
+        passed = () => this.#passed(text, first + count, segment.state);
+        return segment;
       });
+      passed();
       if (isLast) return token;
     }
   }
@@ -156,6 +180,12 @@ class ModelDraft implements DraftSource {
       cells,
       sampling,
       choices: 'last',
+      state: this.states.take(first, first + count),
     });
+  }
+
+  /** Where guesses are wrong, drafts go on from a state behind certain tokens alone. */
+  #passed({ certain }: TokenText, end: number, slots: StateSlots | undefined): void {
+    if (end <= certain) this.states.passed(end, slots);
   }
 }

@@ -1,4 +1,4 @@
-import { ChatTemplate } from '../model/chat-template.js';
+import { chatFormatOfModel } from '../model/chat-format/chat-format.js';
 import { ModelError } from '../model/errors.js';
 import { promptTokens } from '../model/prompt-tokens.js';
 import type { TensorSource } from '../model/tensor-source.js';
@@ -61,9 +61,10 @@ export function calibrationText(source: TensorSource, tokenizer: Tokenizer): Int
 }
 
 function formatted(source: TensorSource): string {
+  if (!source.metadata.has('tokenizer.chat_template')) return text;
   try {
     const messages = [{ role: 'user', content: text }] as const;
-    return new ChatTemplate(source).render(messages, { addGenerationPrompt: true });
+    return chatFormatOfModel(source).render(messages);
   } catch (error) {
     if (error instanceof ModelError) return text;
     throw error;

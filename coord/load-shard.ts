@@ -11,7 +11,15 @@ import type { TensorHashes } from './tensor-hashes.js';
  */
 export async function loadShardMessage(
   stage: number,
-  { source, shard, cells, conversations = 1, kvType, maxStepRows }: LoadRequest,
+  {
+    source,
+    shard,
+    cells,
+    conversations = 1,
+    states = conversations,
+    kvType,
+    maxStepRows,
+  }: LoadRequest,
   holdsModel: boolean,
   hashes: TensorHashes,
 ): Promise<Messages['loadShard']> {
@@ -31,6 +39,7 @@ export async function loadShardMessage(
     })),
     cells,
     conversations,
+    states,
     kvType,
     maxStepRows,
   };

@@ -2,7 +2,7 @@ import type { PipelineCosts, StageCosts } from '../speculative/cost-model.js';
 import { stepSizes } from '../speculative/planner.js';
 import { costsOf, type SeenSteps } from '../speculative/seen-costs.js';
 import { greedy } from '../step/sampling.js';
-import type { Segment } from '../step/step.js';
+import { noState, type Segment } from '../step/step.js';
 import type { TraceEvent } from '../transport/protocol/tracer.js';
 import type { CellRange } from './cells.js';
 import type { Pipeline } from './pipeline.js';
@@ -234,14 +234,16 @@ function betweenOf(
 /** @param length of the text, where there are cells for it */
 function probeOf(tokens: number, cells: CellRange, length: number): Probe {
   const end = Math.min(length, cells.length);
+  const first = end - tokens;
   const segment = causalSegment({
     sequence: 1,
     text: new Int32Array(end),
-    first: end - tokens,
+    first,
     count: tokens,
     cells,
     choices: tokens >= smallChunk ? 'none' : 'all',
     sampling: greedy,
+    state: { read: first === 0 ? noState : 0, write: 0 },
   });
   return { segment, steps: [] };
 }

@@ -1,5 +1,6 @@
 import type { SegmentId } from '../stage/wanted-segments.js';
 import type { StageCosts } from '../speculative/cost-model.js';
+import type { StateSlots } from '../step/step.js';
 import { fewRows } from '../step/tiles.js';
 import { cancelled, type Pipeline } from './pipeline.js';
 import { promptChunks } from './prompt-chunks.js';
@@ -20,6 +21,7 @@ const chunksInFlightPerStage = 2;
 
 interface Chunk extends SegmentId {
   readonly end: number;
+  readonly state: StateSlots | undefined;
   readonly choices: Promise<Int32Array>;
 }
 
@@ -36,8 +38,7 @@ export async function nextToken(
   sequence.enter(await pipeline.ready(signal));
   const { text, computed } = sequence;
   const end = text.certain;
-  // The last token is computed in any case, as its successor is wanted.
-  let sent = Math.min(computed.at, end - 1);
+  let sent = sequence.firstMissing(end);
   const costs = stepCosts();
   const ends = sequence
     .compute(sent, end)
@@ -59,11 +60,13 @@ export async function nextToken(
       const [first] = inFlight as [Chunk];
       const [token] = await first.choices;
       inFlight.shift();
-      computed.at = first.end;
+      computed.at = Math.max(computed.at, first.end);
+      sequence.states.passed(first.end, first.state);
       if (first.end === end) return token as number;
     }
   } catch (error) {
     cancel();
+    sequence.states.giveUp();
     throw signal.aborted ? cancelled() : error;
   } finally {
     signal.removeEventListener('abort', cancel);
@@ -89,6 +92,8 @@ function submitChunk(
   count: number,
   isLast: boolean,
 ): Chunk {
+  const end = first + count;
+  const state = sequence.states.take(first, end);
   const segment = causalSegment({
     sequence: sequence.id,
     text: sequence.text.tokens,
@@ -97,9 +102,10 @@ function submitChunk(
     cells: sequence.cells,
     choices: isLast ? 'last' : 'none',
     sampling: sequence.sampling,
+    state,
   });
   const { id, results } = pipeline.submit([segment], { epoch: sequence.epoch });
   const choices = (results[0] as (typeof results)[0]).then((result) => result.choices);
   choices.catch(() => undefined);
-  return { step: id, sequence: sequence.id, end: first + count, choices };
+  return { step: id, sequence: sequence.id, end, state, choices };
 }

@@ -2,6 +2,7 @@ import { greedy, type Sampling } from '../step/sampling.js';
 import { fewRows } from '../step/tiles.js';
 import { TokenText, type Mark } from '../step/token-text.js';
 import type { CellRange } from './cells.js';
+import { SequenceStates } from './sequence-states.js';
 import type { TokenQueue } from './token-queue.js';
 
 let lastId = 0;
@@ -20,7 +21,8 @@ export class Sequence {
   readonly id = (lastId = (lastId % 0xffff_ffff) + 1);
   readonly text = new TokenText();
   /** Leading tokens whose keys and values are in the cells of the route. */
-  readonly computed: Mark = this.text.mark();
+  readonly computed: Mark;
+  readonly states: SequenceStates;
   sampling: Sampling = greedy;
   /** Takes the tokens that are generated; undefined while none are. */
   output: TokenQueue | undefined;
@@ -30,8 +32,18 @@ export class Sequence {
   /** Parts of the text that were read as prompts, ascending. */
   #prompts: readonly Omit<Stretch, 'isPrompt'>[] = [];
 
-  /** @param cells token i of the text belongs in cell `start + i` */
-  constructor(readonly cells: CellRange) {}
+  /**
+   * @param cells token i of the text belongs in cell `start + i`
+   * @param rewind tokens that it can lose without being computed anew
+   * @param slots for states, in models whose layers keep those
+   */
+  constructor(
+    readonly cells: CellRange,
+    { rewind, slots = [] }: { rewind?: number | undefined; slots?: readonly number[] } = {},
+  ) {
+    this.computed = this.text.mark(rewind);
+    this.states = new SequenceStates(this.text, slots);
+  }
 
   /** The route that holds its keys and values. */
   get epoch(): number {
@@ -43,8 +55,15 @@ export class Sequence {
     if (epoch !== this.#epoch) {
       this.#known.at = this.#knownEnd;
       this.computed.at = 0;
+      this.states.forget();
     }
     this.#epoch = epoch;
+  }
+
+  /** Where computing has to begin for what follows the first `end` tokens: those before are there. */
+  firstMissing(end: number): number {
+    // The last token is computed in any case, as its successor is wanted.
+    return this.states.before(Math.min(this.computed.at, end - 1));
   }
 
   /**
@@ -57,7 +76,11 @@ export class Sequence {
       .filter((prompt) => prompt.first < known)
       .map((prompt) => ({ ...prompt, end: Math.min(prompt.end, known) }));
     const isNew = end - Math.max(first, known) > fewRows;
-    if (isNew) this.#prompts = [...this.#prompts, { first: Math.max(first, known), end }];
+    const last = this.#prompts.at(-1);
+    // A prompt that is read again from where a state was kept goes on in what is new.
+    const goesOn = isNew && first < known && last?.end === known;
+    if (goesOn) this.#prompts = this.#prompts.with(-1, { first: last.first, end });
+    else if (isNew) this.#prompts = [...this.#prompts, { first: Math.max(first, known), end }];
     const stretches: Stretch[] = [];
     let at = first;
     const add = (to: number, isPrompt: boolean) => {

@@ -8,6 +8,8 @@ import type { DraftSource } from '../speculative/draft-source.js';
 import type { SchedulePlanner } from '../speculative/planner.js';
 import { SpeedMeter } from '../speculative/speed-meter.js';
 import type { Pipeline } from './pipeline.js';
+import type { SegmentResult } from '../step/step.js';
+import { fewRows } from '../step/tiles.js';
 import { causalSegment } from './segments.js';
 import type { Sequence } from './sequence.js';
 
@@ -48,6 +50,8 @@ export class SpeculativeDecoder {
   readonly #speed: SpeedMeter;
   /** Ids of the pipeline's steps by those of the controller's. */
   readonly #stepIds = new Map<number, number>();
+  /** Steps on their way, by their ids, of which later ones need the state alone. */
+  readonly #ahead = new Map<number, Promise<SegmentResult>>();
   /** What has happened since the loop last looked. */
   readonly #events: (() => readonly number[])[] = [];
   #wake: (() => void) | undefined;
@@ -95,10 +99,16 @@ export class SpeculativeDecoder {
         for (const token of tokens) yield token;
         this.#speed.pause(performance.now() - readyAt);
       }
+    } catch (error) {
+      // Steps may have gone on from what the one that failed has not written.
+      this.sequence.states.forget();
+      throw error;
     } finally {
       signal.removeEventListener('abort', stop);
       this.#cancel(this.#controller.stop());
+      this.#drop([...this.#ahead.keys()]);
       this.sequence.computed.at = this.#controller.computed;
+      this.sequence.states.giveUp();
       this.drafts.count({ ...this.#controller.counts, steps: this.#steps });
     }
   }
@@ -108,27 +118,67 @@ export class SpeculativeDecoder {
       this.#submit(step);
   }
 
+  /** Where states are kept, those behind a wrong guess are not used: steps begin where there is one from before it. */
   #submit({ id, first, count, follows }: VerificationStep): void {
-    const { sequence } = this;
-    const segment = causalSegment({
-      sequence: sequence.id,
-      text: sequence.text.tokens,
-      first,
-      count,
-      cells: sequence.cells,
-      choices: 'all',
-      sampling: sequence.sampling,
-      follows: this.#stepIds.get(follows) ?? 0,
-    });
-    const submitted = this.pipeline.submit([segment], { epoch: sequence.epoch });
+    const end = first + count;
+    const from = this.#goOnFrom(first, count);
+    const submitted = this.#send(from, end, count, this.#stepIds.get(follows) ?? 0);
     this.#stepIds.set(id, submitted.id);
-    submitted.results[0]?.then(
-      ({ choices }) => this.#happened(() => this.#finished(id, choices)),
+    Promise.all([submitted.result, ...this.#ahead.values()]).then(
+      ([{ choices }]) => this.#happened(() => this.#finished(id, choices)),
       (error: Error) => {
         // Steps that were cancelled here are gone from the map.
         if (this.#stepIds.has(id)) this.#happened(() => raise(error));
       },
     );
+  }
+
+  /**
+   * Computes tokens from the last state before `first` on, as far as they do not fit into the step itself: rows get the
+   * same bits in steps of few alone.
+   * @returns where the step begins
+   */
+  #goOnFrom(first: number, count: number): number {
+    const most = Math.min(fewRows, this.options.maxStepTokens);
+    let from = this.sequence.states.before(first);
+    while (from < first && first + count - from > most) {
+      const end = Math.min(first, from + most);
+      const { id, result } = this.#send(from, end, 0, 0);
+      this.#ahead.set(id, result);
+      const done = () => this.#ahead.delete(id);
+      result.then(done, done);
+      from = end;
+    }
+    return from;
+  }
+
+  /** @param choices that are wanted, of the last rows */
+  #send(
+    first: number,
+    end: number,
+    choices: number,
+    follows: number,
+  ): { readonly id: number; readonly result: Promise<SegmentResult> } {
+    const { sequence } = this;
+    const state = sequence.states.take(first, end);
+    const segment = causalSegment({
+      sequence: sequence.id,
+      text: sequence.text.tokens,
+      first,
+      count: end - first,
+      cells: sequence.cells,
+      choices,
+      sampling: sequence.sampling,
+      state,
+      follows,
+    });
+    const { id, results } = this.pipeline.submit([segment], { epoch: sequence.epoch });
+    const result = (results[0] as (typeof results)[0]).then((given) => {
+      sequence.states.passed(end, state);
+      return given;
+    });
+    result.catch(() => undefined);
+    return { id, result };
   }
 
   #finished(id: number, choices: Int32Array): readonly number[] {
@@ -145,6 +195,10 @@ export class SpeculativeDecoder {
   #cancel(steps: readonly number[]): void {
     const ids = steps.map((step) => this.#stepIds.get(step) ?? 0);
     for (const step of steps) this.#stepIds.delete(step);
+    this.#drop(ids);
+  }
+
+  #drop(ids: readonly number[]): void {
     this.pipeline.cancel(ids.map((step) => ({ step, sequence: this.sequence.id })));
   }
 

@@ -29,6 +29,8 @@ export interface Segment {
   /** [n] KV cells that receive these tokens' keys and values. */
   readonly cells: Int32Array;
   readonly visible: Visible;
+  /** Asked for by models whose layers keep a state; others do not look at it. */
+  readonly state?: StateSlots;
   /** Id of the step whose last choice for this sequence the first token guesses; 0 when it guesses nothing. */
   readonly follows: number;
   readonly sampling: Sampling;
@@ -37,6 +39,16 @@ export interface Segment {
   /** [n] what is asked of the head for each row: `wantNothing`, `wantChoice`, or what `wantLogprobs` gives. */
   readonly want: Uint8Array;
 }
+
+/** Where layers find the state of all tokens before a segment, and where they keep the one behind its last token. */
+export interface StateSlots {
+  /** `noState` at position 0, and nowhere else. */
+  readonly read: number;
+  readonly write: number;
+}
+
+/** Value of `StateSlots.read` where a text begins. */
+export const noState = -1;
 
 /** The cells that a segment's tokens see. */
 export interface Visible {

@@ -2,8 +2,21 @@
  * How many leading tokens of a text somebody has, such as those whose keys and values are in a stage's cells. When the
  * text loses tokens, so does every mark on it.
  */
-export interface Mark {
-  at: number;
+export class Mark {
+  #at = 0;
+  #furthest = 0;
+
+  /** @param rewind tokens that can be lost; whoever loses more has nothing any more */
+  constructor(private readonly rewind = Infinity) {}
+
+  get at(): number {
+    return this.#at;
+  }
+  set at(tokens: number) {
+    this.#furthest = tokens === 0 ? 0 : Math.max(this.#furthest, tokens);
+    this.#at = this.#furthest - tokens > this.rewind ? 0 : tokens;
+    if (this.#at === 0) this.#furthest = 0;
+  }
 }
 
 /** What `confirm` says of the guess that stood at the token's place. */
@@ -42,9 +55,12 @@ export class TokenText {
     return index < this.#length ? this.#tokens[index] : undefined;
   }
 
-  /** A mark at the beginning, which follows the text as long as the text lives. */
-  mark(): Mark {
-    const mark = { at: 0 };
+  /**
+   * A mark at the beginning, which follows the text as long as the text lives.
+   * @param rewind tokens that it can go back
+   */
+  mark(rewind?: number): Mark {
+    const mark = new Mark(rewind);
     this.#marks.push(mark);
     return mark;
   }

@@ -21,6 +21,7 @@ export interface LoadRequest {
   readonly tensors: readonly HashedTensor[];
   readonly cells: number;
   readonly conversations: number;
+  readonly states: number;
   readonly kvType: KvType;
   readonly maxStepRows: number;
 }
@@ -34,6 +35,7 @@ export interface LinkRequest {
 const mostLayers = 10_000;
 const mostTensors = 200_000;
 const mostStepRows = 1 << 16;
+const mostStates = 1 << 16;
 const mostInt32 = 2 ** 31 - 1;
 
 const uint32 = z.int().min(0).max(0xffff_ffff);
@@ -106,6 +108,7 @@ const loadShard = z
       ),
     cells: z.int().min(1).max(mostInt32),
     conversations: z.int().min(1).max(mostInt32),
+    states: z.int().min(1).max(mostStates),
     kvType: z.enum(kvTypes),
     maxStepRows: z.int().min(1).max(mostStepRows),
   })

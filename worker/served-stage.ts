@@ -119,10 +119,10 @@ export class ServedStage {
   async #load(request: LoadRequest): Promise<void> {
     const { engine, loads, logger } = this.options;
     const { signal } = this.#ending;
-    const { shard, cells, conversations, kvType, maxStepRows } = request;
+    const { shard, cells, conversations, states, kvType, maxStepRows } = request;
     const source = this.#sourceOf(request);
     const { hiddenSize } = checkModel(source, shard).sizes;
-    const sizes = { source, shard, cells, conversations, kvType, maxStepRows };
+    const sizes = { source, shard, cells, conversations, states, kvType, maxStepRows };
     checkMemory(engine, sizes);
     if (source instanceof ReceivedShard)
       await this.#delivery.complete([...source.tensors.values()], signal);

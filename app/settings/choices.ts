@@ -22,6 +22,11 @@ export function samplingFrom(settings: Settings, defaults: typeof greedyDefaults
   };
 }
 
+/** Whether the model is to think first; undefined leaves it to its template. */
+export function reasoningFrom({ reasoning = 'auto' }: Settings): boolean | undefined {
+  return reasoning === 'auto' ? undefined : reasoning === 'on';
+}
+
 /** How tensors travel, as far as the settings say. */
 export function channelFrom({ transport, rdmaDevice, rdmaQueue }: Settings): ChannelChoices {
   return {

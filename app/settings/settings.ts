@@ -1,13 +1,15 @@
 import type { z } from 'zod';
 import { deviceKinds, engineNames, kvTypes } from '../../engine/engine.js';
 import { providerNames } from '../../engine/onnx/providers.js';
-import { syntheticShapes, syntheticTypes } from '../../model/synthetic.js';
+import { syntheticTypes } from '../../model/synthetic/synthetic-model.js';
+import { syntheticShapes } from '../../model/synthetic/shapes.js';
 import { scheduleChoices } from '../../speculative/schedule.js';
 import { transportChoices } from '../../transport/protocol/open-channel.js';
 import { codecChoices } from '../../transport/wire/codecs/codecs.js';
 import { queueKinds } from '../../transport/wire/rdma/queue-pair.js';
 import * as kind from './kinds.js';
 
+export const reasoningChoices = ['off', 'on', 'auto'] as const;
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 
 /** All settings. A config file names them as the long flags do, without the dashes. */
@@ -27,6 +29,14 @@ export const settings = {
   synthetic: kind.oneOf(
     { flag: '--synthetic <shape>', help: 'random weights of a shape instead of a model file' },
     Object.keys(syntheticShapes),
+  ),
+  syntheticLayers: kind.wholeNumber(
+    {
+      flag: '--synthetic-layers <count>',
+      help: 'layers of the synthetic model (default: those that its shape has)',
+    },
+    1,
+    1024,
   ),
   type: kind.oneOf(
     { flag: '--type <type>', help: 'type of synthetic weights (default: q4_0)' },
@@ -151,6 +161,13 @@ export const settings = {
     4_294_967_295,
   ),
   system: kind.text({ flag: '--system <text>', help: 'system prompt' }),
+  reasoning: kind.oneOf(
+    {
+      flag: '--reasoning <mode>',
+      help: 'whether the model thinks before it answers, where it can do both: off, on, or auto, its habit (default: auto)',
+    },
+    reasoningChoices,
+  ),
   pin: kind.toggle({
     flag: '--pin',
     help: 'bind every process to a core of its own (Linux), one thread each unless --threads says more',

@@ -4,16 +4,23 @@ import { Sequence } from '../../coord/sequence.js';
 import type { Stage } from '../../engine/engine.js';
 import { Turns } from '../../stage/turns.js';
 import { greedy } from '../../step/sampling.js';
-import type { SegmentResult, Step } from '../../step/step.js';
+import {
+  noState,
+  type Segment,
+  type SegmentResult,
+  type StateSlots,
+  type Step,
+} from '../../step/step.js';
 import { Random } from '../support/random.js';
 
-/** Chooses by the whole text that its cells hold, and fails the test when it is used after it was freed. */
+/** Chooses by the whole text that its cells hold, or its states where there are slots for them, and fails the test when it is used after it was freed. */
 class CheckedStage implements Stage {
   readonly shard = { firstLayer: 0, endLayer: 1, embedding: true, head: true };
   readonly hiddenSize = 1;
   readonly memory = { weights: 0, kv: 0, compute: 0 };
   readonly kvType = 'f16';
   readonly cells: number[] = [];
+  readonly states: (readonly number[])[] = [];
   steps = 0;
   isFree = false;
   hold: Promise<void> | undefined;
@@ -23,11 +30,20 @@ class CheckedStage implements Stage {
     this.steps++;
     const [segment] = segments;
     if (!segment) throw new Error('no segment');
-    segment.cells.forEach((cell, row) => (this.cells[cell] = segment.tokens[row] as number));
-    const text = this.cells.slice(0, segment.visible.ranges.at(-1));
+    const text = segment.state ? this.#goOn(segment, segment.state) : this.#seen(segment);
     await (this.hold ?? new Promise((resolve) => setImmediate(resolve)));
     if (this.isFree) throw new Error('freed while it computes');
     return [{ sequence: segment.sequence, choices: Int32Array.of(choiceAfter(text)) }];
+  }
+
+  #goOn({ tokens }: Segment, { read, write }: StateSlots): readonly number[] {
+    const before = read === noState ? [] : (this.states[read] ?? [-1]);
+    return (this.states[write] = [...before, ...tokens]);
+  }
+
+  #seen({ cells, tokens, visible }: Segment): readonly number[] {
+    cells.forEach((cell, row) => (this.cells[cell] = tokens[row] as number));
+    return this.cells.slice(0, visible.ranges.at(-1));
   }
 
   logits(): Promise<Float32Array> {
@@ -43,9 +59,9 @@ function choiceAfter(text: readonly number[]): number {
   return text.reduce((sum, token, i) => (sum * 31 + token * (i + 7)) % 8191, 1) % 50;
 }
 
-async function open() {
+async function open(slotsEach = 0) {
   const stage = new CheckedStage();
-  return { stage, model: await DraftModel.open(stage, 'checked', new Turns()) };
+  return { stage, model: await DraftModel.open(stage, 'checked', new Turns(), { slotsEach }) };
 }
 
 test('a draft model that is closed while drafts wait is freed once, when nothing computes', async () => {
@@ -76,38 +92,47 @@ test('a draft model that is closed while drafts wait is freed once, when nothing
   });
 });
 
-test('drafts follow the text, whatever becomes of it while they are made', async () => {
-  const random = new Random(3);
-  const { model } = await open();
-  const sequence = new Sequence({ start: 0, length: 200 });
-  const { text } = sequence;
-  const source = model.source(sequence);
-  let compared = 0;
-  for (let round = 0; round < 400; round++) {
-    if (text.length === 0 || text.length > 150 || random.share() < 0.05)
-      text.replace(Int32Array.from({ length: random.between(1, 30) }, () => random.between(0, 49)));
-    const before = [...text.tokens];
-    let isUndisturbed = true;
-    for await (const token of source.draft(text, random.between(1, 4), greedy)) {
-      // A guess for a text that has not changed meanwhile is exact, however often it did before.
-      if (isUndisturbed) expect(token).toBe(choiceAfter(before));
-      compared++;
-      before.push(token);
-      if (random.share() < 0.7) text.guess(token);
-      else isUndisturbed = false;
-      if (random.share() < 0.3) {
-        text.confirm(random.between(0, 49));
-        isUndisturbed = false;
+test.each([
+  ['cells', 0],
+  ['states in two slots', 2],
+  ['states in four slots', 4],
+])(
+  'drafts follow the text, whatever becomes of it while they are made, by %s',
+  async (_, slots) => {
+    const random = new Random(3);
+    const { model } = await open(slots);
+    const sequence = new Sequence({ start: 0, length: 200 });
+    const { text } = sequence;
+    const source = model.source(sequence);
+    let compared = 0;
+    for (let round = 0; round < 400; round++) {
+      if (text.length === 0 || text.length > 150 || random.share() < 0.05)
+        text.replace(
+          Int32Array.from({ length: random.between(1, 30) }, () => random.between(0, 49)),
+        );
+      const before = [...text.tokens];
+      let isUndisturbed = true;
+      for await (const token of source.draft(text, random.between(1, 4), greedy)) {
+        // A guess for a text that has not changed meanwhile is exact, however often it did before.
+        if (isUndisturbed) expect(token).toBe(choiceAfter(before));
+        compared++;
+        before.push(token);
+        if (random.share() < 0.7) text.guess(token);
+        else isUndisturbed = false;
+        if (random.share() < 0.3) {
+          text.confirm(random.between(0, 49));
+          isUndisturbed = false;
+        }
+      }
+      if (random.share() < 0.5) text.truncate(text.certain);
+      // A text that is forgotten while a draft waits for its turn leaves nothing to draft.
+      if (random.share() < 0.05) {
+        const prepared = source.prepare?.(text);
+        text.truncate(0);
+        await prepared;
       }
     }
-    if (random.share() < 0.5) text.truncate(text.certain);
-    // A text that is forgotten while a draft waits for its turn leaves nothing to draft.
-    if (random.share() < 0.05) {
-      const prepared = source.prepare?.(text);
-      text.truncate(0);
-      await prepared;
-    }
-  }
-  expect(compared).toBeGreaterThan(400);
-  await model.close();
-});
+    expect(compared).toBeGreaterThan(400);
+    await model.close();
+  },
+);

@@ -36,12 +36,12 @@ test('on another route a text is computed as it was before, and what is new is a
   expect(compute(sequence)).toEqual(['p0-100', '100-140', 'p140-200']);
 });
 
-test('a route that is lost while a prompt is read leaves what it has read', () => {
+test('a prompt goes on where the route was lost that read its beginning', () => {
   const sequence = sequenceOf(500);
   sequence.compute(0, 500);
   sequence.computed.at = 128;
   sequence.enter(2);
-  expect(compute(sequence)).toEqual(['p0-128', 'p128-500']);
+  expect(compute(sequence)).toEqual(['p0-500']);
 });
 
 test('what a text has lost counts for nothing', () => {

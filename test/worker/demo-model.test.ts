@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 import { causalSegment } from '../../coord/segments.js';
-import { architectureOf } from '../../model/architectures/registry.js';
+import { readModelSizes } from '../../model/architectures/model.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { greedy } from '../../step/sampling.js';
 import type { Step } from '../../step/step.js';
@@ -43,7 +43,7 @@ async function linkAll(coordinator: TestCoordinator, port: number, last: number)
 test('stages of one worker that were sent their shards give the tokens of llama.cpp', async () => {
   const source = await openGguf(repositoryPath('models/demo.gguf'));
   closeLater(() => source.close());
-  const { layers, hiddenSize } = architectureOf(source).hyperparameters(source);
+  const { layers, hiddenSize } = readModelSizes(source);
   await using worker = await TestWorker.start({ engine: openTestEngine('ggml') });
   const coordinator = await worker.connect();
   const splits = [0, 5, 6, layers];

@@ -39,6 +39,7 @@ const loadChanges: readonly Change[] = [
   ...each('stage', [-1, 0.5, NaN, 2 ** 32], (stage) => ({ stage })),
   ...each('cells', [0, 2 ** 31, ...oddNumbers], (cells) => ({ cells })),
   ...each('conversations', [0, 3, 257, ...oddNumbers], (conversations) => ({ conversations })),
+  ...each('states', [0, 2 ** 17, ...oddNumbers], (states) => ({ states })),
   ...each('maxStepRows', [0, 2 ** 17, ...oddNumbers], (maxStepRows) => ({ maxStepRows })),
   ...each('kvType', oddNames, (kvType) => ({ kvType })),
   ...each('modelFingerprint', ['', 'x'.repeat(300)], (modelFingerprint) => ({ modelFingerprint })),
@@ -111,6 +112,7 @@ describe('a request to load a shard', () => {
       modelFingerprint: model.fingerprint,
       cells: 256,
       conversations: 1,
+      states: 1,
       kvType: 'f16',
       maxStepRows: 16,
     });

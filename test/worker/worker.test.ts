@@ -16,7 +16,7 @@ describe('a worker', () => {
     expect(name).toContain(`process ${process.pid}`);
     expect(id).toMatch(/^[0-9a-f]{32}$/);
     expect(welcome).toEqual({
-      protocolVersion: 5,
+      protocolVersion: 6,
       softwareVersion: 'test',
       engine: 'ggml',
       modelFingerprint: model.fingerprint,

@@ -121,6 +121,8 @@ export interface LoadShard {
   readonly conversations: number;
   readonly kvType: string;
   readonly maxStepRows: number;
+  /** States that layers have memory for which keep those instead of cells. */
+  readonly states: number;
 }
 
 export interface Missing {
@@ -251,6 +253,14 @@ export interface Segment {
   readonly recentTokens: Uint8Array;
   /** A byte for each row: 0 nothing, 1 a choice, 2 + n a choice with the log-probabilities of the n likeliest tokens. */
   readonly want: Uint8Array;
+  /** For layers that keep a state. */
+  readonly state?: StateSlots;
+}
+
+export interface StateSlots {
+  /** The slot that is read, and 1; 0 where a text begins. */
+  readonly read: number;
+  readonly write: number;
 }
 
 export interface Sampling {

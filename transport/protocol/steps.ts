@@ -19,7 +19,7 @@ export function encodeBody({ segments, calibratesKv = false }: Step): Uint8Array
   return encodeStepBody({ segments: segments.map(segmentMessage), calibratesKv });
 }
 
-function segmentMessage({ visible, ...segment }: Segment): wire.Segment {
+function segmentMessage({ visible, state, ...segment }: Segment): wire.Segment {
   return {
     sequence: segment.sequence,
     tokens: toBytes(segment.tokens),
@@ -33,6 +33,7 @@ function segmentMessage({ visible, ...segment }: Segment): wire.Segment {
     sampling: segment.sampling,
     recentTokens: toBytes(segment.recentTokens),
     want: segment.want,
+    ...(state ? { state: { read: state.read + 1, write: state.write } } : {}),
   };
 }
 
@@ -53,7 +54,7 @@ export function readStep({ id, epoch }: Messages['step'], body: Uint8Array): Ste
 }
 
 function readSegment(message: wire.Segment): Segment {
-  const { sequence, windowStart, windowLength, follows, sampling } = message;
+  const { sequence, windowStart, windowLength, follows, sampling, state } = message;
   const tokens = fromBytes(message.tokens);
   const positions = fromBytes(message.positions);
   const cells = fromBytes(message.cells);
@@ -78,6 +79,7 @@ function readSegment(message: wire.Segment): Segment {
     positions,
     cells,
     visible: { windowStart, windowLength, counts, ranges },
+    ...(state ? { state: { read: state.read - 1, write: state.write } } : {}),
     follows,
     sampling,
     recentTokens: fromBytes(message.recentTokens),

@@ -52,6 +52,7 @@ const samples: Messages = {
     ],
     cells: 4096,
     conversations: 2,
+    states: 8,
     kvType: 'q8_0',
     maxStepRows: 512,
   },

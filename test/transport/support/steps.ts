@@ -30,6 +30,7 @@ function segmentOf(rows: number, sequence: number, seed: number): Segment {
       counts: new Int32Array(rows).fill(1),
       ranges: Int32Array.from({ length: 2 * rows }, (_, i) => (i % 2) * ((i >> 1) + 1)),
     },
+    ...(sequence % 2 === 0 ? { state: { read: sequence - 3, write: sequence } } : {}),
     follows: sequence - 1,
     sampling: {
       temperature: 0.8,

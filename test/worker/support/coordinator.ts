@@ -141,6 +141,7 @@ export function loadShardMessage(
     tensors: [],
     cells: 256,
     conversations: 1,
+    states: 1,
     kvType: 'f16',
     maxStepRows: 16,
   };
