@@ -1,35 +1,56 @@
 import type { Conversation } from '../coord/conversation.js';
 import type { GenerateOptions, GenerationSummary } from '../coord/generation.js';
+import type { AnswerEvent } from '../model/chat-format/answer.js';
+import type { ChatFormat } from '../model/chat-format/chat-format.js';
 import { TextStream } from '../model/text-stream.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 
 /** An answer as far as it came. */
 export interface Answer {
   readonly text: string;
+  /** What the model thought before; empty when it did not. */
+  readonly reasoning: string;
   /** Generated token ids, with the one that ended the answer. */
   readonly tokens: readonly number[];
   readonly summary: GenerationSummary;
 }
 
+/** What to continue, and how to read what comes. */
+export interface Question {
+  readonly text: string;
+  readonly tokens: Int32Array;
+}
+
+/** A piece of an answer, to be shown. */
+export interface AnswerPiece {
+  readonly type: 'text' | 'reasoning';
+  readonly text: string;
+}
+
 /**
- * Has a conversation continue a prompt, and shows the text as it comes; also what there is when it fails midway.
+ * Has a conversation continue a prompt, and shows the answer as it comes; also what there is when it fails midway.
  * @throws CoordinatorError
  */
 export async function answerPrompt(
   conversation: Conversation,
   tokenizer: Tokenizer,
-  prompt: Int32Array,
+  format: Pick<ChatFormat, 'markers' | 'parser'>,
+  question: Question,
   options: Omit<GenerateOptions, 'isEnd'>,
-  show: (piece: string) => void,
+  show: (piece: AnswerPiece) => void,
 ): Promise<Answer> {
-  const stream = new TextStream(tokenizer);
+  const stream = new TextStream(tokenizer, format.markers);
+  const parser = format.parser(question.text);
   const tokens: number[] = [];
-  let text = '';
-  const add = (piece: string) => {
-    text += piece;
-    if (piece !== '') show(piece);
+  const said = { text: '', reasoning: '' };
+  const add = (events: readonly AnswerEvent[]) => {
+    for (const piece of events.map(shown)) {
+      said[piece.type] += piece.text;
+      show(piece);
+    }
   };
-  const generation = conversation.generate(prompt, {
+  const end = () => add([...parser.push(stream.end()), ...parser.end()]);
+  const generation = conversation.generate(question.tokens, {
     ...options,
     isEnd: (token) => tokenizer.isEndOfGeneration(token),
   });
@@ -37,16 +58,22 @@ export async function answerPrompt(
     for (;;) {
       const { value, done } = await generation.next();
       if (done) {
-        add(stream.end());
-        return { text, tokens, summary: value };
+        end();
+        return { ...said, tokens, summary: value };
       }
       tokens.push(value);
-      add(stream.push(value));
+      add(parser.push(stream.push(value)));
     }
   } catch (error) {
-    add(stream.end());
+    end();
     throw error;
   }
+}
+
+/** Nobody offers tools here, but a model may ask for some all the same. */
+function shown(event: AnswerEvent): AnswerPiece {
+  if (event.type !== 'tool-call') return event;
+  return { type: 'text', text: `${event.name} ${event.arguments}` };
 }
 
 /** One line about an answer: how fast it was, and how much of the prompt was computed before. */

@@ -21,7 +21,7 @@ import { formatBenchReport, type BenchPlan, type BenchReport } from './bench-rep
 import { describeMachine, describeVersions } from './machine.js';
 import { addSettings, clusterSettings, samplingSettings, settingsFrom } from './options.js';
 import { openClusterWithProgress } from './progress.js';
-import { promptText } from './prompt.js';
+import { formatPrompt } from './prompt.js';
 
 const examples = `
 Examples:
@@ -30,6 +30,7 @@ Examples:
   daisychain bench -m model.gguf --temperature 0.7 --top-k 40 --top-p 0.95    else greedy; the seed is 1 unless given
   daisychain bench -m model.gguf --depth 128,1024,4096 --compare llama-bench
   daisychain bench --synthetic qwen3-4b --write qwen3-4b.gguf    writes the model and ends
+  daisychain bench --synthetic qwen3-30b-a3b --synthetic-layers 8 --write part.gguf
 
 --json prints {machine, versions, plan, prefill: {tokens, tokPerSec}, decode: {tokens, tokPerSec, tpotMs}, ttftMs,
 speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps, …}, stages}, with --depth also
@@ -76,7 +77,13 @@ export function addBenchCommand(program: Command): void {
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
     .action(bench);
-  addSettings(command, ['synthetic', 'type', ...clusterSettings, ...samplingSettings]);
+  addSettings(command, [
+    'synthetic',
+    'syntheticLayers',
+    'type',
+    ...clusterSettings,
+    ...samplingSettings,
+  ]);
 }
 
 function count(value: string): number {
@@ -166,7 +173,8 @@ function benchText(
   if (prompt === undefined)
     return { prompt: randomTokens(prefill, sizes.vocabulary), isEnd: () => false };
   using tokenizer = loadTokenizer(settings);
-  const text = promptText({ messages: [{ role: 'user', content: prompt }] }, source);
+  const messages = [{ role: 'user', content: prompt }] as const;
+  const { text } = formatPrompt({ messages }, source);
   const ends = new Set<number>();
   for (let token = 0; token < tokenizer.size; token++)
     if (tokenizer.isEndOfGeneration(token)) ends.add(token);

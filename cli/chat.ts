@@ -4,7 +4,8 @@ import { stateDirectory } from '../app/directories.js';
 import { createLogger } from '../app/logging.js';
 import { loadTokenizer } from '../app/model.js';
 import { prepare } from '../app/prepare.js';
-import { ChatTemplate } from '../model/chat-template.js';
+import { reasoningFrom } from '../app/settings/choices.js';
+import { chatFormatOfModel } from '../model/chat-format/chat-format.js';
 import { ChatLoop } from './chat/chat-loop.js';
 import { Display, describeCluster } from './chat/display.js';
 import { HistoryFile } from './chat/history.js';
@@ -37,12 +38,20 @@ async function chat(flags: Record<string, unknown>): Promise<void> {
   const logger = createLogger(settings, 'warn');
   await using prepared = await prepare(settings, logger);
   using tokenizer = loadTokenizer(settings);
-  const template = new ChatTemplate(prepared.source);
+  const format = chatFormatOfModel(prepared.source);
+  const reasoning = reasoningFrom(settings);
+  format.checkReasoning(reasoning);
   await using cluster = await openClusterWithProgress(prepared, logger);
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY;
   const display = new Display(process.stdout, isTerminal);
   const conversation = cluster.coordinator.conversation();
-  const transcript = new Transcript(template, tokenizer, conversation.text, settings.system);
+  const transcript = new Transcript(
+    format,
+    tokenizer,
+    conversation.text,
+    settings.system,
+    reasoning,
+  );
   display.note(describeCluster(path.basename(settings.model ?? ''), cluster));
   if (isTerminal) display.note('/help shows the commands');
   const history = new HistoryFile(path.join(stateDirectory(), 'history'));
@@ -51,6 +60,7 @@ async function chat(flags: Record<string, unknown>): Promise<void> {
     cluster,
     conversation,
     tokenizer,
+    format,
     transcript,
     reader,
     display,

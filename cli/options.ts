@@ -43,7 +43,12 @@ export const samplingSettings: readonly SettingName[] = [
 ];
 
 /** Settings of an answer; `chat` and `run` share them. */
-export const answerSettings: readonly SettingName[] = ['maxTokens', ...samplingSettings, 'system'];
+export const answerSettings: readonly SettingName[] = [
+  'maxTokens',
+  ...samplingSettings,
+  'system',
+  'reasoning',
+];
 
 /** Gives a command the flags of some settings, and `--config` for a file with them. */
 export function addSettings(command: Command, names: readonly SettingName[]): Command {

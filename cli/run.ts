@@ -1,18 +1,20 @@
 import type { Command } from 'commander';
+import { UsageError } from '../app/errors.js';
 import { createLogger } from '../app/logging.js';
 import { loadTokenizer } from '../app/model.js';
 import { prepare } from '../app/prepare.js';
-import { greedyDefaults, samplingFrom } from '../app/settings/choices.js';
+import { greedyDefaults, reasoningFrom, samplingFrom } from '../app/settings/choices.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { GenerationSummary } from '../coord/generation.js';
 import type { DraftStats } from '../coord/speculator.js';
 import type { StageStats } from '../coord/stage-stats.js';
 import { promptTokens } from '../model/prompt-tokens.js';
-import { answerPrompt, describeSummary, type Answer } from './answer.js';
+import { answerPrompt, describeSummary, type Answer, type AnswerPiece } from './answer.js';
+import { Display } from './chat/display.js';
 import { interruptible } from './interrupt.js';
 import { addSettings, answerSettings, clusterSettings, settingsFrom } from './options.js';
 import { openClusterWithProgress } from './progress.js';
-import { promptText, readPrompt, type PromptFlags } from './prompt.js';
+import { formatPrompt, readPrompt, type PromptFlags } from './prompt.js';
 
 const examples = `
 Examples:
@@ -20,7 +22,7 @@ Examples:
   daisychain run -m model.gguf --layers 13,3 --spawn -p - < question.txt
   daisychain run -m model.gguf --worker mac-two:7070 --messages chat.json --json
 
---json prints one object: {text, tokens, promptTokens, finishReason, ttftMs, tokPerSec, prefillTokPerSec,
+--json prints one object: {text, reasoning, tokens, promptTokens, finishReason, ttftMs, tokPerSec, prefillTokPerSec,
 speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps}, stages}.`;
 
 const defaultMaxTokens = 512;
@@ -41,6 +43,8 @@ type SpeculationReport = Pick<
 /** What `run --json` prints. */
 export interface RunReport {
   readonly text: string;
+  /** What the model thought before; empty when it did not. */
+  readonly reasoning: string;
   /** Generated token ids, with the one that ended the answer. */
   readonly tokens: readonly number[];
   readonly promptTokens: number;
@@ -60,6 +64,7 @@ export function addRunCommand(program: Command): void {
     .option('-p, --prompt <text>', 'the prompt; - reads it from stdin')
     .option('--messages <file>', 'JSON file with [{role, content}, …] instead of a prompt')
     .option('--raw', 'take the prompt as plain text, without the chat template')
+    .option('--prompt-tokens <ids>', 'token ids as the prompt, like 1,2,3, taken as they are')
     .option('--json', 'print one JSON object with the answer, its tokens and times')
     .addHelpText('after', examples)
     .action(run);
@@ -72,41 +77,53 @@ async function run(flags: RunFlags & Record<string, unknown>): Promise<void> {
   const prompt = await readPrompt(flags, settings.system);
   await using prepared = await prepare(settings, logger);
   using tokenizer = loadTokenizer(settings);
-  const tokens = promptTokens(promptText(prompt, prepared.source), tokenizer);
+  const { text, format } = formatPrompt(prompt, prepared.source, reasoningFrom(settings));
+  const tokens = 'tokens' in prompt ? prompt.tokens : promptTokens(text, tokenizer);
+  checkTokens(tokens, prepared.sizes.vocabulary);
   await using cluster = await openClusterWithProgress(prepared, logger);
   const { coordinator } = cluster;
   using interrupt = interruptible();
   await coordinator.stats({ reset: true });
+  const display = new Display(process.stdout, process.stdout.isTTY);
   let shown = false;
-  const show = (piece: string) => {
+  const show = (piece: AnswerPiece) => {
     if (flags.json) return;
     shown = true;
-    process.stdout.write(piece);
+    display.answer(piece);
   };
   const answer = await answerPrompt(
     coordinator.conversation(),
     tokenizer,
-    tokens,
+    format,
+    { text, tokens },
     {
       sampling: samplingFrom(settings, greedyDefaults),
       maxTokens: settings.maxTokens ?? defaultMaxTokens,
       signal: interrupt.signal,
     },
-    (piece) => show(piece),
-  ).finally(() => shown && process.stdout.write('\n'));
+    show,
+  ).finally(() => shown && display.line());
   if (answer.summary.finishReason === 'cancelled') process.exitCode = interruptedCode;
   if (flags.json) process.stdout.write(`${JSON.stringify(await report(answer, coordinator))}\n`);
   else if (process.stderr.isTTY) process.stderr.write(`${describeSummary(answer.summary)}\n`);
 }
 
+/** @throws UsageError */
+function checkTokens(tokens: Int32Array, vocabulary: number): void {
+  const unknown = tokens.find((token) => token >= vocabulary);
+  if (unknown !== undefined)
+    throw new UsageError('setting', `token ${unknown}: the model has ids below ${vocabulary}`);
+}
+
 async function report(
-  { text, tokens, summary }: Answer,
+  { text, reasoning, tokens, summary }: Answer,
   coordinator: Coordinator,
 ): Promise<RunReport> {
   const { promptTokens, finishReason, ttftMs, tokPerSec, prefillTokPerSec } = summary;
   const stages = await coordinator.stats();
   return {
     text,
+    reasoning,
     tokens,
     promptTokens,
     finishReason,

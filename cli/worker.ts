@@ -40,6 +40,7 @@ export function addWorkerCommand(program: Command): void {
     'port',
     'model',
     'synthetic',
+    'syntheticLayers',
     'type',
     ...engineSettings,
     'core',

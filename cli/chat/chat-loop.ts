@@ -3,6 +3,7 @@ import { chatDefaults, samplingFrom } from '../../app/settings/choices.js';
 import type { Settings } from '../../app/settings/settings.js';
 import type { Conversation } from '../../coord/conversation.js';
 import { CoordinatorError } from '../../coord/errors.js';
+import type { ChatFormat } from '../../model/chat-format/chat-format.js';
 import { ModelError } from '../../model/errors.js';
 import type { Tokenizer } from '../../model/tokenizer.js';
 import { answerPrompt, describeSummary } from '../answer.js';
@@ -16,6 +17,7 @@ export interface ChatOptions {
   readonly cluster: Cluster;
   readonly conversation: Conversation;
   readonly tokenizer: Tokenizer;
+  readonly format: ChatFormat;
   readonly transcript: Transcript;
   readonly reader: LineReader;
   readonly display: Display;
@@ -109,7 +111,8 @@ export class ChatLoop {
 
   /** Answers a message. One that cannot be answered leaves the conversation as it was. */
   async #answer(content: string): Promise<void> {
-    const { cluster, conversation, tokenizer, transcript, display, settings } = this.options;
+    const { cluster, conversation, tokenizer, format, transcript, display, settings } =
+      this.options;
     this.#answering = new AbortController();
     let begun = false;
     try {
@@ -118,7 +121,8 @@ export class ChatLoop {
       const answer = await answerPrompt(
         conversation,
         tokenizer,
-        turn.tokens,
+        format,
+        turn,
         {
           sampling: samplingFrom(settings, chatDefaults),
           maxTokens: settings.maxTokens ?? cluster.context,
@@ -126,7 +130,7 @@ export class ChatLoop {
         },
         (piece) => {
           begun = true;
-          display.write(piece);
+          display.answer(piece);
         },
       );
       if (begun) display.line();

@@ -1,10 +1,14 @@
 import type { Cluster } from '../../app/cluster.js';
 import type { DraftStats } from '../../coord/speculator.js';
 import type { StageStats } from '../../coord/stage-stats.js';
+import type { AnswerPiece } from '../answer.js';
 import { formatBytes, formatLatency, formatTable } from '../format.js';
 
 /** Writes to a terminal, with some colour, or to anything else, without. */
 export class Display {
+  /** What the piece of an answer was that the line ends with. */
+  #answering: AnswerPiece['type'] | undefined;
+
   constructor(
     private readonly output: NodeJS.WriteStream,
     private readonly isTerminal: boolean,
@@ -12,10 +16,19 @@ export class Display {
 
   /** Text of the model as it comes. Control characters stay out of the terminal, which would obey them. */
   write(text: string): void {
-    this.output.write(this.isTerminal ? text.replace(/[^\P{Cc}\n\t]/gu, '\ufffd') : text);
+    this.output.write(this.#visible(text));
+  }
+
+  /** A piece of an answer as it comes. Reasoning is dim, and apart from what comes after it. */
+  answer({ type, text }: AnswerPiece): void {
+    if (this.#answering !== undefined && this.#answering !== type) this.output.write('\n\n');
+    this.#answering = type;
+    if (type === 'text') this.write(text);
+    else this.output.write(this.#styled(2, this.#visible(text)));
   }
 
   line(text = ''): void {
+    this.#answering = undefined;
     this.output.write(`${text}\n`);
   }
 
@@ -31,6 +44,10 @@ export class Display {
   /** The prompt of an input, or of its next line. */
   prompt(isContinuation: boolean): string {
     return this.#styled(36, isContinuation ? '. ' : '> ');
+  }
+
+  #visible(text: string): string {
+    return this.isTerminal ? text.replace(/[^\P{Cc}\n\t]/gu, '\ufffd') : text;
   }
 
   #styled(code: number, text: string): string {

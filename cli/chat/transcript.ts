@@ -1,6 +1,8 @@
-import type { ChatMessage, ChatTemplate } from '../../model/chat-template.js';
+import type { ChatFormat } from '../../model/chat-format/chat-format.js';
+import type { ChatMessage } from '../../model/chat-format/message.js';
 import { promptTokens } from '../../model/prompt-tokens.js';
 import type { Tokenizer } from '../../model/tokenizer.js';
+import type { Answer } from '../answer.js';
 import type { Mark, TokenText } from '../../step/token-text.js';
 
 /** A user's message on its way to an answer. */
@@ -24,12 +26,16 @@ export class Transcript {
   /** How many of those tokens the conversation still begins with. */
   readonly #kept: Mark;
 
-  /** @param held tokens of the conversation that answers */
+  /**
+   * @param held tokens of the conversation that answers
+   * @param reasoning whether the model is to think first; undefined leaves it to its template
+   */
   constructor(
-    private readonly template: Pick<ChatTemplate, 'render'>,
+    private readonly format: Pick<ChatFormat, 'render'>,
     private readonly tokenizer: Pick<Tokenizer, 'encode' | 'piece' | 'bosToken'>,
     private readonly held: Pick<TokenText, 'tokens' | 'mark'>,
     public system: string | undefined,
+    private readonly reasoning?: boolean,
   ) {
     this.#kept = held.mark();
   }
@@ -44,13 +50,17 @@ export class Transcript {
     const messages: ChatMessage[] = [...this.#messages, { role: 'user', content }];
     const system: ChatMessage[] =
       this.system === undefined ? [] : [{ role: 'system', content: this.system }];
-    const text = this.template.render([...system, ...messages], { addGenerationPrompt: true });
+    const text = this.format.render([...system, ...messages], {
+      ...(this.reasoning === undefined ? {} : { reasoning: this.reasoning }),
+    });
     return { messages, text, tokens: this.#tokenize(text) };
   }
 
   /** Takes over a turn with its answer. */
-  finish(turn: Turn, answer: { readonly text: string; readonly tokens: readonly number[] }): void {
-    this.#messages = [...turn.messages, { role: 'assistant', content: answer.text }];
+  finish(turn: Turn, answer: Pick<Answer, 'text' | 'reasoning' | 'tokens'>): void {
+    const { text, reasoning } = answer;
+    const said = { role: 'assistant', content: text, reasoning_content: reasoning } as const;
+    this.#messages = [...turn.messages, said];
     this.#finished = {
       text: turn.text + this.#textOf(answer.tokens),
       tokens: turn.tokens.length + answer.tokens.length,

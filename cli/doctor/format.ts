@@ -46,9 +46,37 @@ function formatModel(model: ModelFacts): string[] {
   return [
     `model     ${model.file}`,
     `  ${model.architecture}, ${model.layers} layers, hidden size ${model.hiddenSize}, vocabulary ${model.vocabulary}, context ${model.contextLength}`,
-    `  ${formatBytes(model.bytes)}: ${types.join(', ')}`,
+    `  ${formatParameters(model)}, ${formatBytes(model.bytes)}: ${types.join(', ')}`,
+    ...model.layerKinds.map(
+      ({ name, layers, bytes }) => `    ${layers} layers with ${name}: ${formatBytes(bytes)}`,
+    ),
+    `  keeps ${formatKept(model)}`,
     `  fingerprint ${model.fingerprint.slice(0, 16)}`,
   ];
+}
+
+function formatParameters({ parameters, activeParameters }: ModelFacts): string {
+  const active =
+    activeParameters < parameters
+      ? `, of which a token goes through ${formatCount(activeParameters)}`
+      : '';
+  return `${formatCount(parameters)} parameters${active}`;
+}
+
+function formatCount(count: number): string {
+  if (count >= 1e9) return `${(count / 1e9).toFixed(1)} billion`;
+  return count >= 1e6
+    ? `${(count / 1e6).toFixed(0)} million`
+    : `${(count / 1e3).toFixed(0)} thousand`;
+}
+
+/** What a text takes. */
+function formatKept({ tokenBytes, sequenceBytes }: ModelFacts): string {
+  const parts = [
+    ...(tokenBytes > 0 ? [`${formatBytes(tokenBytes)} for every token`] : []),
+    ...(sequenceBytes > 0 ? [`${formatBytes(sequenceBytes)} for every text`] : []),
+  ];
+  return `${parts.join(', and ')} (keys and values as f16)`;
 }
 
 function formatWorker(worker: WorkerFacts): string[] {
