@@ -5,9 +5,9 @@ import { parseArgs } from 'node:util';
 import type { Stage } from '../engine/engine.js';
 import { openGgmlEngine } from '../engine/ggml/ggml-engine.js';
 import { openOnnxEngine } from '../engine/onnx/onnx-engine.js';
-import { architectureOf } from '../model/architectures/registry.js';
+import { readModelSizes } from '../model/architectures/model.js';
 import { randomTokens } from '../model/random-tokens.js';
-import { syntheticModel } from '../model/synthetic.js';
+import { syntheticModel } from '../model/synthetic/synthetic-model.js';
 import { median } from './benchmark-result.js';
 import { textStep } from './text-step.js';
 import { loadWholeModel } from './whole-model.js';
@@ -48,10 +48,7 @@ interface Candidate {
 export async function compareEngines(comparison: EngineComparison): Promise<EngineSpeed[]> {
   const { prefill, decode } = comparison;
   const source = syntheticModel('qwen3-0.6b', comparison.type);
-  const text = randomTokens(
-    prefill + decode,
-    architectureOf(source).hyperparameters(source).vocabulary,
-  );
+  const text = randomTokens(prefill + decode, readModelSizes(source).vocabulary);
   const cacheDirectory = await fs.mkdtemp(path.join(os.tmpdir(), 'daisychain-'));
   const candidates: Candidate[] = [];
   try {

@@ -1,3 +1,5 @@
+import { readModel } from '../model/architectures/model.js';
+import { activeShare } from '../model/architectures/totals.js';
 import { embeddingTensor, hasTiedHead, tensorsOfShard } from '../model/shard-tensors.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import type { Shard } from '../step/shard.js';
@@ -48,23 +50,25 @@ const nearlyAll = 0.75;
 const busyShare = 2 / 3;
 
 /**
- * What a stage reads for a step of few rows: all weights once, but of the embedding one row per token, unless it is the
- * head's matrix too; and the cells of the text.
+ * What a stage reads for a step of one row: all weights once, but of experts those that a row goes through, and of the
+ * embedding one row, unless it is the head's matrix too; and the cells of the text.
  * @param source as the model file has the weights, which engines keep in as many bytes
  * @param memory of the stage @param cells that its `kv` bytes are for
  * @param textTokens tokens of the text that the step continues
  */
 export function bytesRead(
-  { tensors }: Pick<TensorSource, 'tensors'>,
+  source: Pick<TensorSource, 'metadata' | 'tensors'>,
   shard: Shard,
   memory: Pick<StageMemory, 'kv'>,
   cells: number,
   textTokens: number,
 ): BytesRead {
+  const { tensors } = source;
+  const { layers } = readModel(source);
   const isLookedUp = (name: string) => name === embeddingTensor && !hasTiedHead(tensors, shard);
   const weights = tensorsOfShard(tensors, shard)
     .filter(({ name }) => !isLookedUp(name))
-    .reduce((sum, { bytes }) => sum + bytes, 0);
+    .reduce((sum, { name, bytes }) => sum + bytes * activeShare(name, layers), 0);
   return { weights, kv: (memory.kv / cells) * textTokens };
 }
 

@@ -14,7 +14,7 @@ import { bytesRead, stageLimit, type StepTimes } from './limits.js';
  */
 export async function stageLimits(
   coordinator: Pick<Coordinator, 'plan' | 'bandwidths'>,
-  source: Pick<TensorSource, 'tensors'>,
+  source: Pick<TensorSource, 'metadata' | 'tensors'>,
   cells: number,
 ): Promise<Measured['limit']> {
   const bandwidths = await coordinator.bandwidths();

@@ -1,7 +1,7 @@
 import type { CellRange } from '../coord/cells.js';
 import { causalSegment, type CausalText } from '../coord/segments.js';
 import { greedy } from '../step/sampling.js';
-import type { Step } from '../step/step.js';
+import { noState, type Step } from '../step/step.js';
 
 /** A part of a text, and what is wanted of it. */
 export interface TextPart {
@@ -26,6 +26,7 @@ export function textStep(text: ArrayLike<number>, part: TextPart): Step {
     cells: part.cells,
     choices,
     sampling,
+    state: { read: first === 0 ? noState : 0, write: 0 },
   });
   return { id: 1, epoch: 1, segments: [segment] };
 }

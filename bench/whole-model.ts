@@ -1,6 +1,6 @@
 import { calibrationSegments } from '../coord/kv-calibration.js';
 import type { Engine, Stage, StageOptions } from '../engine/engine.js';
-import { architectureOf } from '../model/architectures/registry.js';
+import { readModelSizes } from '../model/architectures/model.js';
 
 /**
  * Loads a model as one stage that is ready to compute.
@@ -13,7 +13,7 @@ export async function loadWholeModel(
   calibrationText: () => Int32Array,
 ): Promise<Stage> {
   const { source, cells, maxStepRows } = options;
-  const { layers } = architectureOf(source).hyperparameters(source);
+  const { layers } = readModelSizes(source);
   const shard = { firstLayer: 0, endLayer: layers, embedding: true, head: true };
   const stage = await engine.load({ ...options, shard });
   if (stage.kvType !== 'int8') return stage;
