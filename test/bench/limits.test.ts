@@ -1,15 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { bytesRead, stageLimit, type StepTimes } from '../../bench/limits.js';
+import { syntheticModel } from '../../model/synthetic/synthetic-model.js';
 import { tinyModel, tinyShape } from '../support/tiny-model.js';
 
 const { hiddenSize, vocabulary, layers } = tinyShape;
 const shard = { firstLayer: 0, endLayer: layers, embedding: true, head: true };
 
 describe('a step reads', () => {
-  const { tensors } = tinyModel('f16');
+  const source = tinyModel('f16');
+  const { tensors } = source;
   const table = tensors.get('token_embd.weight')?.bytes ?? 0;
   const weightsOf = (part: Partial<typeof shard>) =>
-    bytesRead({ tensors }, { ...shard, ...part }, { kv: 0 }, 1, 0).weights;
+    bytesRead(source, { ...shard, ...part }, { kv: 0 }, 1, 0).weights;
 
   test('all weights, a tied embedding once and as the head', () => {
     const all = [...tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
@@ -21,6 +23,18 @@ describe('a step reads', () => {
     expect(weightsOf({ head: false })).toBe(all - table - norm);
   });
 
+  test('of experts only those that a token goes through', () => {
+    const experts = syntheticModel('tiny-qwen3moe', 'f16');
+    const all = [...experts.tensors.values()];
+    const bytesOf = (isExpert: boolean) =>
+      all
+        .filter(({ name }) => name !== 'token_embd.weight' && name.includes('_exps.') === isExpert)
+        .reduce((sum, { bytes }) => sum + bytes, 0);
+    const { weights } = bytesRead(experts, shard, { kv: 0 }, 1, 0);
+    // 2 of 8.
+    expect(weights).toBe(bytesOf(false) + bytesOf(true) / 4);
+  });
+
   test('only those of its layers', () => {
     const first = weightsOf({ endLayer: 1, head: false });
     const rest = weightsOf({ firstLayer: 1, embedding: false });
@@ -29,7 +43,7 @@ describe('a step reads', () => {
   });
 
   test("of keys and values, the text's share of the cells", () => {
-    expect(bytesRead({ tensors }, shard, { kv: 1000 }, 500, 20).kv).toBe(40);
+    expect(bytesRead(source, shard, { kv: 1000 }, 500, 20).kv).toBe(40);
   });
 });
 

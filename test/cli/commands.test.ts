@@ -47,6 +47,7 @@ describe('run', () => {
     const report = JSON.parse(stdout) as RunReport;
     expect(Object.keys(report)).toEqual([
       'text',
+      'reasoning',
       'tokens',
       'promptTokens',
       'finishReason',
@@ -155,7 +156,9 @@ describe('failures are one line on stderr', () => {
   const head = fs.readFileSync(model).subarray(0, 400_000);
   test.each([
     ['no model', ['run', '-p', 'x'], 2, 'no model: give --model FILE'],
-    ['no prompt', ['run', '-m', model], 2, 'give either --prompt TEXT or --messages FILE.json'],
+    ['no prompt', ['run', '-m', model], 2, 'give one of --prompt TEXT, --messages FILE.json'],
+    ['no ids', ['run', '-m', model, '--prompt-tokens', '1,x'], 2, 'wants ids like 1,2,3'],
+    ['unknown id', ['run', '-m', model, '--prompt-tokens', '2048'], 2, 'has ids below 2048'],
     ['missing file', ['run', '-m', 'none.gguf', '-p', 'x'], 1, 'no such model file'],
     ['no GGUF', ['run', '-m', file('a', 'hello there'), '-p', 'x'], 1, 'not a GGUF file'],
     ['truncated', ['run', '-m', file('b', head), '-p', 'x'], 1, 'is truncated'],

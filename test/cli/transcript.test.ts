@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { Transcript, type Turn } from '../../cli/chat/transcript.js';
 import { promptTokens } from '../../model/prompt-tokens.js';
-import { ChatTemplate } from '../../model/chat-template.js';
+import { chatFormatOfModel } from '../../model/chat-format/chat-format.js';
+import type { ChatMessage } from '../../model/chat-format/message.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { TokenText } from '../../step/token-text.js';
@@ -10,7 +11,7 @@ import { repositoryPath } from '../support/golden.js';
 const model = repositoryPath('models/demo.gguf');
 const source = await openGguf(model);
 const tokenizer = Tokenizer.load(model);
-const template = new ChatTemplate(source);
+const template = chatFormatOfModel(source);
 afterAll(async () => {
   tokenizer[Symbol.dispose]();
   await source.close();
@@ -42,7 +43,7 @@ describe('a transcript', () => {
     const { held, transcript } = newTranscript();
     const first = transcript.begin('Hello');
     answer(held, first, story);
-    transcript.finish(first, { text: 'story', tokens: story });
+    transcript.finish(first, { text: 'story', reasoning: '', tokens: story });
     const expected = [...first.tokens, ...story];
     const second = transcript.begin('Go on');
     expect([...second.tokens.subarray(0, expected.length)]).toEqual(expected);
@@ -54,17 +55,34 @@ describe('a transcript', () => {
     const { held, transcript } = newTranscript();
     const first = transcript.begin('Hello');
     answer(held, first, encode('Once'));
-    transcript.finish(first, { text: 'Once', tokens: encode('Once') });
+    transcript.finish(first, { text: 'Once', reasoning: '', tokens: encode('Once') });
     const { text, tokens } = transcript.begin('Go on');
     expect(text).toContain('<|im_start|>assistant\nOnce<|im_end|>\n');
     expect([...tokens]).toEqual([...promptTokens(text, tokenizer)]);
+  });
+
+  test('keeps reasoning apart from what was said', () => {
+    const seen: (string | undefined)[] = [];
+    const format = {
+      render(messages: readonly ChatMessage[]) {
+        seen.push(messages[1]?.reasoning_content);
+        return template.render(messages);
+      },
+    };
+    const held = new TokenText();
+    const transcript = new Transcript(format, tokenizer, held, undefined);
+    const first = transcript.begin('Hello');
+    answer(held, first, story);
+    transcript.finish(first, { text: 'story', reasoning: 'A tale.', tokens: story });
+    expect(transcript.begin('Go on').text).not.toContain('A tale.');
+    expect(seen).toEqual([undefined, 'A tale.']);
   });
 
   test('is as it was when a turn is not finished', () => {
     const { held, transcript } = newTranscript();
     const first = transcript.begin('Hello');
     answer(held, first, story);
-    transcript.finish(first, { text: 'story', tokens: story });
+    transcript.finish(first, { text: 'story', reasoning: '', tokens: story });
     const before = transcript.begin('Go on');
     answer(held, transcript.begin('Something else'), letters);
     expect(transcript.begin('Go on')).toEqual(before);
@@ -74,7 +92,7 @@ describe('a transcript', () => {
     const { held, transcript } = newTranscript();
     const first = transcript.begin('Hello');
     answer(held, first, story);
-    transcript.finish(first, { text: 'story', tokens: story });
+    transcript.finish(first, { text: 'story', reasoning: '', tokens: story });
     transcript.system = 'Be brief.';
     // Is not finished, but what the conversation holds has changed.
     answer(held, transcript.begin('Go on'), letters);
@@ -88,7 +106,7 @@ describe('a transcript', () => {
     const first = transcript.begin('Hello');
     const tokens = encode('Hi<|im_end|>');
     answer(held, first, tokens);
-    transcript.finish(first, { text: 'Hi', tokens });
+    transcript.finish(first, { text: 'Hi', reasoning: '', tokens });
     transcript.system = 'Be brief.';
     const second = transcript.begin('Go on');
     expect(second.text).toContain('Be brief.');
@@ -103,7 +121,7 @@ describe('a transcript', () => {
     const first = transcript.begin('Hello');
     const long = Array.from({ length: 26_000 }, () => letters).flat();
     answer(held, first, long);
-    transcript.finish(first, { text: 'story'.repeat(26_000), tokens: long });
+    transcript.finish(first, { text: 'story'.repeat(26_000), reasoning: '', tokens: long });
     const { tokens } = transcript.begin('Go on');
     const expected = Int32Array.from([...first.tokens, ...long]);
     expect(tokens.subarray(0, expected.length)).toEqual(expected);

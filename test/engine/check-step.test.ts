@@ -6,7 +6,7 @@ import { randomTokens } from '../../model/random-tokens.js';
 import { greedy } from '../../step/sampling.js';
 import { mostLogprobs, wantLogprobs, type Segment, type Step } from '../../step/step.js';
 
-const limits = { vocabulary: 300, cells: 512, maxStepRows: 16 };
+const limits = { states: 0, vocabulary: 300, cells: 512, maxStepRows: 16 };
 
 function segmentOf(count: number, change: Partial<Segment> = {}): Segment {
   const of = { sequence: 1, text: randomTokens(count, 300), first: 0, count } as const;
@@ -86,7 +86,7 @@ test('a text of 130,000 tokens is checked like any other', () => {
     choices: 'all',
     sampling,
   });
-  checkStep(stepOf(long), { vocabulary: 300, cells: 131_072, maxStepRows: count });
+  checkStep(stepOf(long), { ...limits, cells: 131_072, maxStepRows: count });
   expect([...recentTokens(long, count - 1)]).toEqual([...text.slice(-penaltyReach)]);
   const last = { ...long, tokens: long.tokens.with(count - 1, 300) };
   expect(() => checkStep(stepOf(last), { ...limits, cells: 131_072, maxStepRows: count })).toThrow(

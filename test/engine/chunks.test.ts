@@ -7,6 +7,8 @@ import { randomTokens } from '../../model/random-tokens.js';
 import type { TensorSource } from '../../model/tensor-source.js';
 import { openTestEngine } from '../support/engines.js';
 import { repositoryPath } from '../support/golden.js';
+import { tinyHybrids } from '../../model/synthetic/hybrid-shapes.js';
+import { tinyShapes } from '../../model/synthetic/tiny-shapes.js';
 import { tinyModel } from '../support/tiny-model.js';
 
 const cells = { start: 0, length: 400 };
@@ -47,6 +49,12 @@ const models: Record<string, () => Promise<TensorSource>> = {
   'demo-q4_0.gguf': demo('demo-q4_0.gguf'),
   'a tiny one in f16': () => Promise.resolve(tinyModel('f16')),
   'a tiny one in f32': () => Promise.resolve(tinyModel('f32')),
+  'experts in q4_0': () => Promise.resolve(tinyModel('q4_0', {}, tinyShapes['tiny-glm4moe'])),
+  'experts in q8_0': () => Promise.resolve(tinyModel('q8_0', {}, tinyShapes['tiny-qwen2moe'])),
+  'states in q4_0': () => Promise.resolve(tinyModel('q4_0', {}, tinyHybrids['tiny-qwen3next'])),
+  'states in q8_0': () => Promise.resolve(tinyModel('q8_0', {}, tinyHybrids['tiny-qwen35'])),
+  'clamped experts in mxfp4': () =>
+    Promise.resolve(tinyModel('mxfp4', {}, tinyShapes['tiny-gpt-oss'])),
 };
 
 const cases = Object.keys(models).flatMap((model) =>

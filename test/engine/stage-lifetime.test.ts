@@ -108,24 +108,29 @@ describe('loading', () => {
   test('clears the KV cache without holding up the event loop', async () => {
     const ggml = bindGgml('default');
     const { bufferType } = cpuDevice(listDevices(ggml));
-    const attention = {
-      kind: 'gqa',
-      heads: 8,
-      kvHeads: 8,
-      keySize: 256,
-      valueSize: 256,
+    const heads = { heads: 8, kvHeads: 8, keySize: 256, valueSize: 256, scale: 1 };
+    const layer = {
+      attention: { kind: 'gqa', ...heads },
+      feedForward: { kind: 'dense', size: 256 },
+      operations: 1,
+      products: 1,
     } as const;
+    const layers = Array.from(
+      { length: options.shard.endLayer - options.shard.firstLayer },
+      () => layer,
+    );
     const way = new FlashAttention(ggml, tensorType.f16, 1024);
+    const choose = () => Promise.resolve(way);
     let turned = false;
     setImmediate(() => (turned = true));
-    using cache = await KvCache.allocate(ggml, bufferType, attention, way, options);
+    using cache = await KvCache.allocate(ggml, bufferType, layers, choose, options);
     expect(turned).toBe(true);
     expect(cache.bytes).toBeGreaterThan(0);
 
     const giveUp = new AbortController();
     const reason = new Error('nobody waits for it');
     setImmediate(() => giveUp.abort(reason));
-    const loading = KvCache.allocate(ggml, bufferType, attention, way, {
+    const loading = KvCache.allocate(ggml, bufferType, layers, choose, {
       ...options,
       signal: giveUp.signal,
     });

@@ -8,7 +8,7 @@ import { headDemand, segmentResults } from '../../engine/sampling/step-results.j
 import { openGguf } from '../../model/gguf/reader.js';
 import { writeGguf } from '../../model/gguf/writer.js';
 import { randomTokens } from '../../model/random-tokens.js';
-import { syntheticModel } from '../../model/synthetic.js';
+import { syntheticModel } from '../../model/synthetic/synthetic-model.js';
 import { greedy, type Sampling } from '../../step/sampling.js';
 import { wantChoice, wantLogprobs, wantNothing, type Segment } from '../../step/step.js';
 import { choiceByDefinition } from '../support/choice-by-definition.js';

@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { causalSegment } from '../../coord/segments.js';
 import type { Engine, Stage } from '../../engine/engine.js';
@@ -7,32 +6,16 @@ import { openGguf } from '../../model/gguf/reader.js';
 import { randomTokens } from '../../model/random-tokens.js';
 import type { TensorSource } from '../../model/tensor-source.js';
 import { greedy } from '../../step/sampling.js';
+import { syntheticShapes } from '../../model/synthetic/shapes.js';
+import { syntheticModel } from '../../model/synthetic/synthetic-model.js';
 import { expectTokensOfDevice } from '../support/device-tokens.js';
+import { missingForVulkan } from '../support/vulkan.js';
 import { clearTokens, goldenCases, repositoryPath } from '../support/golden.js';
 import { generate, loadStages } from '../support/local-stages.js';
 import { relativeError } from '../support/relative-error.js';
 import { tinyModel } from '../support/tiny-model.js';
 
-// Software Vulkan is no GPU, but its buffers are no host memory: the path that Metal and CUDA take.
-process.env.GGML_VK_VISIBLE_DEVICES ??= '0';
-
-/** Why the device path cannot be tested here; undefined when it can. */
-function whatIsMissing(): string | undefined {
-  try {
-    createRequire(import.meta.url).resolve('@node-llama-cpp/linux-x64-vulkan/package.json');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND')
-      return '@node-llama-cpp/linux-x64-vulkan is not installed';
-  }
-  try {
-    openGgmlEngine({ device: 'vulkan' });
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
-  }
-}
-
-const missing = whatIsMissing();
+const missing = missingForVulkan();
 if (missing) console.warn(`The Vulkan device path is not tested: ${missing}`);
 
 describe.skipIf(missing)('the demo model on Vulkan', () => {
@@ -81,4 +64,12 @@ test.skipIf(missing)('segments get on Vulkan what they get alone, to rounding', 
   }
   expect(first).toBe(together.length);
   stage.dispose();
+});
+
+test.skipIf(missing)('layers with a state are refused on Vulkan, in one line', async () => {
+  const engine = openGgmlEngine({ device: 'vulkan', threads: 1 });
+  const source = syntheticModel(syntheticShapes['tiny-qwen35']!, 'q8_0');
+  await expect(loadStages(engine, source, [5])).rejects.toThrow(
+    'does not compute layers that keep a state (a model of the qwen35 family) yet: use --device cpu',
+  );
 });

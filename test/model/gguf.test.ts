@@ -6,7 +6,7 @@ import { openGguf } from '../../model/gguf/reader.js';
 import { tensorTypes } from '../../model/gguf/tensor-types.js';
 import { writeGguf } from '../../model/gguf/writer.js';
 import { loadNativeLibraries } from '../../model/native/libraries.js';
-import { syntheticModel } from '../../model/synthetic.js';
+import { syntheticModel } from '../../model/synthetic/synthetic-model.js';
 import type { MetadataValue, TensorInfo, TensorSource } from '../../model/tensor-source.js';
 import { repositoryPath } from '../support/golden.js';
 

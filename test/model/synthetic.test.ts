@@ -1,15 +1,39 @@
 import { describe, expect, test } from 'vitest';
-import { syntheticModel, syntheticShapes, syntheticTypes } from '../../model/synthetic.js';
+import { syntheticModel, syntheticTypes } from '../../model/synthetic/synthetic-model.js';
+import { syntheticShape } from '../../model/synthetic/shapes.js';
+import type { TensorSource } from '../../model/tensor-source.js';
+
+function parameters({ tensors }: TensorSource): number {
+  return [...tensors.values()].reduce(
+    (sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1),
+    0,
+  );
+}
 
 describe('synthetic models', () => {
-  test.each(Object.keys(syntheticShapes))('%s has the size of its model', (name) => {
-    const model = syntheticModel(name, 'f16');
-    const values = [...model.tensors.values()].reduce(
-      (sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1),
-      0,
-    );
-    const billions = { 'qwen3-0.6b': 0.6, 'qwen3-4b': 4.0, 'llama-8b': 8.0 }[name];
-    expect(values / 1e9).toBeCloseTo(billions ?? 0, 1);
+  /** Billions of parameters, as their makers count them. */
+  const billions = {
+    'qwen3-0.6b': 0.6,
+    'qwen3-4b': 4.0,
+    'llama-8b': 8.0,
+    'qwen3-30b-a3b': 30.5,
+    'gpt-oss-20b': 20.9,
+    'glm-4.5-air': 106.9,
+    'deepseek-v3': 671.0,
+    'kimi-k2': 1026.4,
+    'qwen3.5-35b-a3b': 34.7,
+  };
+
+  test.each(Object.entries(billions))('%s has the size of its model', (name, expected) => {
+    expect(parameters(syntheticModel(name, 'f16')) / 1e9).toBeCloseTo(expected, 1);
+  });
+
+  test('have fewer layers where that is asked for', () => {
+    const of = (layers: number) =>
+      parameters(syntheticModel(syntheticShape('qwen3-30b-a3b', layers), 'q4_0'));
+    expect(of(3) - of(2)).toBe(of(2) - of(1));
+    expect(of(48)).toBe(parameters(syntheticModel('qwen3-30b-a3b', 'q4_0')));
+    expect(() => syntheticShape('qwen3-30b-a3b', 49)).toThrow('has 48 layers');
   });
 
   test.each(syntheticTypes)('in %s read the same whole and in parts, every time', async (type) => {

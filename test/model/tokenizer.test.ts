@@ -2,11 +2,11 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ChatTemplate } from '../../model/chat-template.js';
+import { chatFormatOf } from '../../model/chat-format/chat-format.js';
 import { openGguf } from '../../model/gguf/reader.js';
 import { writeGguf } from '../../model/gguf/writer.js';
 import { promptTokens } from '../../model/prompt-tokens.js';
-import { syntheticModel } from '../../model/synthetic.js';
+import { syntheticModel } from '../../model/synthetic/synthetic-model.js';
 import type { MetadataValue } from '../../model/tensor-source.js';
 import { TextStream } from '../../model/text-stream.js';
 import { Tokenizer } from '../../model/tokenizer.js';
@@ -73,6 +73,19 @@ describe('the tokenizer', () => {
     expect(pieces.join('')).not.toContain('\ufffd');
   });
 
+  test('leaves out special tokens, except markers', () => {
+    const ids = tokenizer.encode('é<|im_start|>b<|im_end|>', {
+      parseSpecial: true,
+      addSpecial: false,
+    });
+    const textWith = (markers: string[]) => {
+      const stream = new TextStream(tokenizer, new Set(markers));
+      return [...ids].map((id) => stream.push(id)).join('') + stream.end();
+    };
+    expect(textWith([])).toBe('éb');
+    expect(textWith(['<|im_start|>'])).toBe('é<|im_start|>b');
+  });
+
   test('ends a text that stops within a character with a replacement', () => {
     const stream = new TextStream(tokenizer);
     const [first] = tokenizer.encode('😀', plain);
@@ -89,11 +102,9 @@ describe('the tokenizer', () => {
     const pieces = Array.from(ids, (id) => stream.push(id));
     expect(pieces.join('') + stream.end()).toBe(text);
 
-    const template = new ChatTemplate({
-      metadata: new Map([['tokenizer.chat_template', '{{ messages[0].content }}']]),
-    });
+    const format = chatFormatOf('{{ messages[0].content }}', { bos: '', eos: '' });
     const messages = [{ role: 'user', content: text } as const];
-    expect(template.render(messages, { addGenerationPrompt: true })).toBe(text);
+    expect(format.render(messages)).toBe(text);
   });
 
   test('reads half a surrogate pair as a replacement', () => {
@@ -118,6 +129,15 @@ describe('the tokenizer', () => {
   test('is read from a path in any script', async () => {
     using other = Tokenizer.load(await vocabularyFile('模型 é.gguf', []));
     expect(other.encode('story', plain)).toEqual(tokenizer.encode('story', plain));
+  });
+
+  test('begins a text as the model wants, but only once', async () => {
+    const adding = await vocabularyFile('bos.gguf', [['tokenizer.ggml.add_bos_token', true]]);
+    using other = Tokenizer.load(adding);
+    const begun = [...promptTokens('<|endoftext|>Hi', tokenizer)];
+    expect(begun[0]).toBe(0);
+    expect([...promptTokens('Hi', other)]).toEqual(begun);
+    expect([...promptTokens('<|endoftext|>Hi', other)]).toEqual(begun);
   });
 
   test('is read from any part of a split model', async () => {

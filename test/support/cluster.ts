@@ -32,6 +32,7 @@ export interface TestClusterOptions extends Partial<Omit<CoordinatorOptions, 'en
   /** Default: the coordinator's. */
   readonly workerEngine?: EngineName;
   readonly workerProvider?: ProviderName;
+  /** Its file, in the folder of models unless the path is absolute. */
   readonly model?: string;
   readonly layers: readonly number[];
   /** Whether workers read the model file themselves; otherwise they are sent their shards. */
@@ -44,7 +45,7 @@ export async function openTestCluster(options: TestClusterOptions): Promise<Test
   const { model = 'demo.gguf', layers, workersHoldModel = true, engine = 'ggml' } = options;
   const shared = options.shared ?? passingSecret();
   const workerEngine = options.workerEngine ?? engine;
-  const file = repositoryPath(`models/${model}`);
+  const file = path.resolve(repositoryPath('models'), model);
   const cacheDirectory =
     options.cacheDirectory ?? (await mkdtemp(path.join(os.tmpdir(), 'daisychain-')));
   const settings = {

@@ -1,6 +1,13 @@
 import type { Stage, StageMemory } from '../../engine/engine.js';
 import type { Shard } from '../../step/shard.js';
-import { wantedRows, type Segment, type SegmentResult, type Step } from '../../step/step.js';
+import {
+  noState,
+  wantedRows,
+  type Segment,
+  type SegmentResult,
+  type StateSlots,
+  type Step,
+} from '../../step/step.js';
 
 export const vocabulary = 97;
 
@@ -11,7 +18,7 @@ interface Cell {
 }
 
 /**
- * A stage whose result is an exact function of what its cells hold: a step that sees a wrong, missing or stale token
+ * A stage whose result is an exact function of what its cells hold, or its states where segments name them: a step that sees a wrong, missing or stale token
  * anywhere gives another choice.
  */
 export class DeterministicStage implements Stage {
@@ -20,6 +27,8 @@ export class DeterministicStage implements Stage {
   readonly kvType = 'f16';
   readonly shard: Shard;
   readonly #cells: Cell[] = [];
+  /** By slot, what stands for all tokens so far. */
+  readonly #states: number[] = [];
   #abort: (() => void) | undefined;
 
   /** @param delay resolves when a step has been computed */
@@ -64,8 +73,23 @@ export class DeterministicStage implements Stage {
     this.#cells.length = 0;
   }
 
+  #compute(segment: Segment): number[] {
+    return segment.state ? this.#goOn(segment, segment.state) : this.#look(segment);
+  }
+
+  /** Per row, what the state before it and its token make. */
+  #goOn({ tokens, positions }: Segment, { read, write }: StateSlots): number[] {
+    let state = read === noState ? 0 : (this.#states[read] ?? -1);
+    const states = Array.from(tokens, (token, row) => {
+      state = mix(mix(state, token), positions[row] as number);
+      return state;
+    });
+    this.#states[write] = state;
+    return states;
+  }
+
   /** Per row, what it sees. */
-  #compute({ tokens, positions, cells, visible }: Segment): number[] {
+  #look({ tokens, positions, cells, visible }: Segment): number[] {
     cells.forEach((cell, i) => {
       this.#cells[cell] = { token: tokens[i] as number, position: positions[i] as number };
     });

@@ -1,10 +1,16 @@
-import type { GraphBuilder } from '../../model/architectures/graph-builder.js';
-import type { Hyperparameters } from '../../model/architectures/hyperparameters.js';
+import type {
+  AttentionOptions,
+  GateKind,
+  GraphBuilder,
+} from '../../model/architectures/graph-builder.js';
+import type { RopeParameters } from '../../model/architectures/rope.js';
 
 /** [n, width] f64, row-major. */
 export interface Rows {
   readonly values: Float64Array;
   readonly width: number;
+  /** 1 where it is not split. */
+  readonly heads?: number;
 }
 
 /** Computes layers at once, for one text from its beginning, in f64 and as plainly as can be: what engines are held against. */
@@ -12,13 +18,16 @@ export class F64Graph implements GraphBuilder<Rows> {
   /** @param weights f32 values of a tensor by its name */
   constructor(
     private readonly weights: (name: string) => Float32Array,
-    private readonly sizes: Hyperparameters,
-  ) {
-    const { frequencyScale, yarnFactor } = sizes.rope;
-    if (frequencyScale !== 1 || yarnFactor !== 0) throw new Error('no rope scaling here');
+    /** Name of the head's matrix. */
+    private readonly headName: string,
+  ) {}
+
+  has(): boolean {
+    return false;
   }
 
-  rmsNorm({ values, width }: Rows, weight: string): Rows {
+  rmsNorm(x: Rows, epsilon: number, weight = ''): Rows {
+    const { values } = x;
     const scale = this.weights(weight);
     // Heads are normalised one by one.
     const size = scale.length;
@@ -26,31 +35,30 @@ export class F64Graph implements GraphBuilder<Rows> {
     for (let at = 0; at < values.length; at += size) {
       let squares = 0;
       for (let i = 0; i < size; i++) squares += values[at + i]! ** 2;
-      const factor = 1 / Math.sqrt(squares / size + this.sizes.normEpsilon);
+      const factor = 1 / Math.sqrt(squares / size + epsilon);
       for (let i = 0; i < size; i++) normed[at + i] = values[at + i]! * factor * scale[i]!;
     }
-    return { values: normed, width };
+    return { ...x, values: normed };
   }
 
-  linear(x: Rows, name: string, { bias } = { bias: false }): Rows {
-    const product = multiply(x, this.weights(`${name}.weight`));
-    if (!bias) return product;
-    const added = this.weights(`${name}.bias`);
-    return {
-      ...product,
-      values: product.values.map((value, i) => value + added[i % added.length]!),
-    };
+  linear(x: Rows, name: string): Rows {
+    return multiply(x, this.weights(`${name}.weight`));
   }
 
-  splitHeads(x: Rows): Rows {
-    return x;
+  logits(x: Rows): Rows {
+    return multiply(x, this.weights(this.headName));
   }
 
-  rope({ values, width }: Rows): Rows {
-    const { headSize, rope } = this.sizes;
+  splitHeads(x: Rows, heads: number): Rows {
+    return { ...x, heads };
+  }
+
+  rope(x: Rows, rope: RopeParameters): Rows {
+    if (rope.frequencyScale !== 1 || rope.yarnFactor !== 0) throw notHere();
+    const { values, width, heads = 1 } = x;
     const half = rope.dimensions / 2;
     const rotated = values.slice();
-    for (let head = 0; head < values.length; head += headSize) {
+    for (let head = 0; head < values.length; head += width / heads) {
       const position = Math.floor(head / width);
       for (let pair = 0; pair < half; pair++) {
         const [a, b] =
@@ -63,22 +71,25 @@ export class F64Graph implements GraphBuilder<Rows> {
         rotated[b] = values[a]! * sin + values[b]! * cos;
       }
     }
-    return { values: rotated, width };
+    return { ...x, values: rotated };
   }
 
-  attention(_layer: number, q: Rows, k: Rows, v: Rows): Rows {
-    const { heads, kvHeads, headSize } = this.sizes;
+  attention(_layer: number, q: Rows, k: Rows, v: Rows, { scale }: AttentionOptions): Rows {
+    const { heads = 1, width } = q;
+    const { heads: kvHeads = 1 } = k;
+    const headSize = width / heads;
     const attended = new Float64Array(q.values.length);
     for (let row = 0; row < rowCount(q); row++)
       for (let head = 0; head < heads; head++) {
         const shared = Math.floor((head * kvHeads) / heads) * headSize;
-        const at = row * q.width + head * headSize;
-        attend(q.values, k, v, { at, row, shared, headSize }, attended);
+        const at = row * width + head * headSize;
+        attend(q.values, k, v, { at, row, shared, headSize, scale }, attended);
       }
-    return { values: attended, width: q.width };
+    return { values: attended, width };
   }
 
-  swiglu(gate: Rows, up: Rows): Rows {
+  gated(kind: GateKind, gate: Rows, up: Rows): Rows {
+    if (kind !== 'silu') throw notHere();
     const values = gate.values.map((value, i) => (value / (1 + Math.exp(-value))) * up.values[i]!);
     return { values, width: gate.width };
   }
@@ -86,6 +97,30 @@ export class F64Graph implements GraphBuilder<Rows> {
   add(a: Rows, b: Rows): Rows {
     return { values: a.values.map((value, i) => value + b.values[i]!), width: a.width };
   }
+
+  readonly layerNorm = unwritten;
+  readonly l2Norm = unwritten;
+  readonly headLinear = unwritten;
+  readonly joinHeads = unwritten;
+  readonly slice = unwritten;
+  readonly concat = unwritten;
+  readonly latentAttention = unwritten;
+  readonly repeatHeads = unwritten;
+  readonly convolution = unwritten;
+  readonly deltaRule = unwritten;
+  readonly softplus = unwritten;
+  readonly times = unwritten;
+  readonly plus = unwritten;
+  readonly gatedClamped = unwritten;
+  readonly silu = unwritten;
+  readonly sigmoid = unwritten;
+  readonly mul = unwritten;
+  readonly scale = unwritten;
+  readonly softcap = unwritten;
+  readonly temper = unwritten;
+  readonly route = unwritten;
+  readonly expertLinear = unwritten;
+  readonly combine = unwritten;
 }
 
 /** One query: where it stands, its row, and where the keys and values of its head stand in theirs. */
@@ -94,6 +129,7 @@ interface Query {
   readonly row: number;
   readonly shared: number;
   readonly headSize: number;
+  readonly scale: number;
 }
 
 /** Attends from one head of one row to all rows up to it. */
@@ -101,7 +137,7 @@ function attend(
   q: Float64Array,
   k: Rows,
   v: Rows,
-  { at, row, shared, headSize }: Query,
+  { at, row, shared, headSize, scale }: Query,
   into: Float64Array,
 ): void {
   const scores = new Float64Array(row + 1);
@@ -110,7 +146,7 @@ function attend(
     const key = other * k.width + shared;
     let score = 0;
     for (let i = 0; i < headSize; i++) score += q[at + i]! * k.values[key + i]!;
-    scores[other] = score / Math.sqrt(headSize);
+    scores[other] = score * scale;
     highest = Math.max(highest, scores[other]!);
   }
   let sum = 0;
@@ -163,4 +199,12 @@ export function multiply(x: Rows, matrix: Float32Array): Rows {
 
 export function rowCount({ values, width }: Rows): number {
   return values.length / width;
+}
+
+function notHere(): Error {
+  return new Error('the demo model needs no such op');
+}
+
+function unwritten(): never {
+  throw notHere();
 }

@@ -1,7 +1,7 @@
-import { architectureOf } from '../../model/architectures/registry.js';
-import { embeddingTensor, headTensor, outputNormTensor } from '../../model/shard-tensors.js';
+import { readModel } from '../../model/architectures/model.js';
+import { embeddingTensor, headTensor } from '../../model/shard-tensors.js';
 import type { TensorSource } from '../../model/tensor-source.js';
-import { F64Graph, multiply, rowCount, type Rows } from './f64-graph.js';
+import { F64Graph, rowCount, type Rows } from './f64-graph.js';
 
 /**
  * Log-probabilities of every token after the last tokens of a text, computed in f64.
@@ -14,23 +14,18 @@ export async function f64LogProbabilities(
   text: readonly number[],
   last: number,
 ): Promise<Float64Array[]> {
-  const family = architectureOf(source);
-  const sizes = family.hyperparameters(source);
+  const { decoder, sizes } = readModel(source);
   const weights = await readWeights(source);
-  const graph = new F64Graph(weights, sizes);
+  const graph = new F64Graph(weights, headTensor(source.tensors));
   const width = sizes.hiddenSize;
   let hidden: Rows = { values: new Float64Array(text.length * width), width };
   const table = weights(embeddingTensor);
   text.forEach((token, row) =>
     hidden.values.set(table.subarray(token * width, (token + 1) * width), row * width),
   );
-  for (let layer = 0; layer < sizes.layers; layer++)
-    hidden = family.layer(graph, sizes, layer, hidden);
+  for (let layer = 0; layer < sizes.layers; layer++) hidden = decoder.layer(graph, layer, hidden);
   const end = { values: hidden.values.subarray((rowCount(hidden) - last) * width), width };
-  const logits = multiply(
-    graph.rmsNorm(end, outputNormTensor),
-    weights(headTensor(source.tensors)),
-  );
+  const logits = decoder.head(graph, end);
   return Array.from({ length: last }, (_, row) =>
     logSoftmax(logits.values.subarray(row * logits.width, (row + 1) * logits.width)),
   );

@@ -1,5 +1,5 @@
 import type { Device, Engine, Stage, StageMemory, StageOptions } from '../../engine/engine.js';
-import { architectureOf } from '../../model/architectures/registry.js';
+import { readModelSizes } from '../../model/architectures/model.js';
 import { tensorsOfShard } from '../../model/shard-tensors.js';
 import { DeterministicStage } from './deterministic-stage.js';
 
@@ -50,7 +50,7 @@ export class FakeEngine implements Engine {
     }
     signal?.throwIfAborted();
     await Promise.race([this.pause, aborted(signal)]);
-    const { hiddenSize } = architectureOf(source).hyperparameters(source);
+    const { hiddenSize } = readModelSizes(source);
     this.living++;
     return new FakeStage(this, { hiddenSize, shard });
   }

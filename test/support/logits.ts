@@ -1,6 +1,6 @@
 import { textStep } from '../../bench/text-step.js';
 import type { Engine } from '../../engine/engine.js';
-import { architectureOf } from '../../model/architectures/registry.js';
+import { readModelSizes } from '../../model/architectures/model.js';
 import type { TensorSource } from '../../model/tensor-source.js';
 
 /** The logits after every token of a text. @returns [n, vocabulary] f32 */
@@ -9,7 +9,7 @@ export async function wholeModelLogits(
   source: TensorSource,
   text: readonly number[],
 ): Promise<Float32Array> {
-  const { layers } = architectureOf(source).hyperparameters(source);
+  const { layers } = readModelSizes(source);
   const stage = await engine.load({
     source,
     shard: { firstLayer: 0, endLayer: layers, embedding: true, head: true },

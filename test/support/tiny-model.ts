@@ -1,18 +1,9 @@
-import { syntheticModel, type SyntheticShape } from '../../model/synthetic.js';
+import { syntheticModel } from '../../model/synthetic/synthetic-model.js';
+import type { SyntheticShape } from '../../model/synthetic/shape.js';
+import { tinyShape } from '../../model/synthetic/tiny-shapes.js';
 import type { MetadataValue, TensorInfo, TensorSource } from '../../model/tensor-source.js';
 
-/** Sizes of a model that loads in milliseconds. */
-export const tinyShape: SyntheticShape = {
-  architecture: 'qwen3',
-  tied: true,
-  layers: 3,
-  hiddenSize: 128,
-  heads: 4,
-  kvHeads: 2,
-  headSize: 32,
-  feedForward: 256,
-  vocabulary: 300,
-};
+export { tinyShape };
 
 /** What is different from the synthetic model. */
 export interface Changes {

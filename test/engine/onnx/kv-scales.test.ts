@@ -7,23 +7,23 @@ import { bindOnnxRuntime, elementType } from '../../../engine/onnx/runtime/api.j
 import { fixed } from '../../../engine/onnx/runtime/fixed-arrays.js';
 import { IoBinding } from '../../../engine/onnx/runtime/io-binding.js';
 import { Session } from '../../../engine/onnx/runtime/session.js';
-import { architectureOf } from '../../../model/architectures/registry.js';
-import type { Hyperparameters } from '../../../model/architectures/hyperparameters.js';
+import { uniformSizes, type UniformSizes } from '../../../engine/onnx/uniform-sizes.js';
+import { readModel } from '../../../model/architectures/model.js';
 import { Random } from '../../support/random.js';
 import { tinyModel } from '../../support/tiny-model.js';
 
 const [tokens, kvHeads, headSize] = [7, 2, 32];
 const features = kvHeads * headSize;
 
-function sizesOf(architecture: 'llama' | 'qwen3', rotated = headSize): Hyperparameters {
+function sizesOf(architecture: 'llama' | 'qwen3', rotated = headSize): UniformSizes {
   const metadata = [[`${architecture}.rope.dimension_count`, rotated]] as const;
   const source = tinyModel('f32', { metadata }, { architecture });
-  return architectureOf(source).hyperparameters(source);
+  return uniformSizes(readModel(source));
 }
 
 /** What the graph makes of keys or values [tokens, features], and of scales that were found before. */
 async function fittingScales(
-  sizes: Hyperparameters,
+  sizes: UniformSizes,
   kind: CacheKind,
   x: Float32Array,
   before: Float32Array,
@@ -48,7 +48,7 @@ async function fittingScales(
 /** Which feature of a head each one is rotated with; itself where it is not. */
 type Partner = (feature: number) => number;
 
-const cases: readonly [string, Hyperparameters, CacheKind, Partner][] = [
+const cases: readonly [string, UniformSizes, CacheKind, Partner][] = [
   ['values', sizesOf('qwen3'), 'values', (i) => i],
   ['keys of rotated halves', sizesOf('qwen3'), 'keys', (i) => (i + 16) % 32],
   ['keys of rotated neighbours', sizesOf('llama'), 'keys', (i) => i ^ 1],

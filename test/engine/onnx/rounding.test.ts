@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { textStep } from '../../../bench/text-step.js';
 import type { KvType, Stage } from '../../../engine/engine.js';
 import { openGguf } from '../../../model/gguf/reader.js';
-import type { SyntheticShape } from '../../../model/synthetic.js';
+import type { SyntheticShape } from '../../../model/synthetic/shape.js';
 import { openTestEngine } from '../../support/engines.js';
 import { goldenCases, repositoryPath } from '../../support/golden.js';
 import { loadStages } from '../../support/local-stages.js';

@@ -1,7 +1,8 @@
 import fs from 'node:fs/promises';
 import { openGguf } from '../../../model/gguf/reader.js';
 import { writeGguf } from '../../../model/gguf/writer.js';
-import { syntheticModel, type SyntheticShape } from '../../../model/synthetic.js';
+import { syntheticModel } from '../../../model/synthetic/synthetic-model.js';
+import type { SyntheticShape } from '../../../model/synthetic/shape.js';
 import type { MetadataValue } from '../../../model/tensor-source.js';
 import { repositoryPath } from '../../support/golden.js';
 import { Random } from '../../support/random.js';

@@ -1,0 +1,63 @@
+import { describe, test } from 'vitest';
+import { openTestEngine } from '../../support/engines.js';
+import { expectLlamaCpp, type FamilyTrial } from '../../support/family.js';
+import { tinyShapes } from '../../../model/synthetic/tiny-shapes.js';
+
+const ggml = openTestEngine('ggml');
+
+const splits = [[3], [1, 2], [2, 1], [1, 1, 1]];
+
+describe.each([
+  ['f32', 1e-3],
+  ['q8_0', 3e-2],
+] as const)('in %s', (type, bound) => {
+  test.each(Object.values(tinyShapes))('$architecture', (shape) =>
+    expectLlamaCpp(ggml, { shape, type, splits, bound }),
+  );
+});
+
+test('gpt-oss in mxfp4', () =>
+  expectLlamaCpp(ggml, { shape: tinyShapes['tiny-gpt-oss']!, type: 'mxfp4', splits, bound: 3e-2 }));
+
+/** A family's tiny model with other numbers, or other optional tensors. */
+function variant(
+  family: string,
+  numbers: FamilyTrial['shape']['numbers'],
+  optional?: RegExp,
+): FamilyTrial['shape'] {
+  const shape = tinyShapes[`tiny-${family}`]!;
+  return {
+    ...shape,
+    numbers: { ...shape.numbers, ...numbers },
+    ...(optional ? { optional } : {}),
+  };
+}
+
+const variants: Readonly<Record<string, FamilyTrial['shape']>> = {
+  'scales of weights': variant('mixtral', {}, /exps\.scale$/),
+  'all experts': variant('mixtral', { expert_used_count: 8 }),
+  'one expert': variant('granitemoe', { expert_used_count: 1 }),
+  'no shared expert': variant('ernie4_5-moe', { expert_shared_feed_forward_length: 0 }),
+  'norms of heads': variant('glm4moe', {}, /attn_[qk]_norm/),
+  'softmax where others have a sigmoid': variant('glm4moe', { expert_gating_func: 1 }),
+  'the softmax of the chosen': variant('glm4moe', { expert_gating_func: 3 }),
+  'weights as they are': variant('bailingmoe2', { expert_weights_norm: false }),
+  'scaled weights': variant('glm4moe', { expert_weights_scale: 0.5 }),
+  'groups of experts': variant('qwen3moe', { expert_group_count: 4, expert_group_used_count: 2 }),
+  'windows that rotate from another base': variant('gpt-oss', { 'rope.freq_base_swa': 500 }),
+};
+
+test.each(Object.entries(variants))('%s', (_, shape) =>
+  expectLlamaCpp(ggml, { shape, type: 'f32', splits: [[3]], bound: 1e-3 }),
+);
+
+test('experts that are repacked part by part', () => {
+  const shape = {
+    architecture: 'qwen3moe',
+    layers: 1,
+    hiddenSize: 256,
+    tied: false,
+    numbers: { expert_count: 160, expert_used_count: 4, expert_feed_forward_length: 512 },
+  };
+  return expectLlamaCpp(ggml, { shape, type: 'q4_0', splits: [[1]], bound: 3e-2 });
+});
