@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { compileLate } from '../app/compile-late.js';
 import { createLogger } from '../app/logging.js';
 import { version } from '../app/package.js';
 import { logLevels } from '../app/settings/settings.js';
@@ -77,6 +78,7 @@ function exitWith(error: unknown): void {
   process.exit(reportFailure(error, failureLogger()));
 }
 
+compileLate();
 process.on('uncaughtException', exitWith);
 process.on('unhandledRejection', exitWith);
 // Whoever read our output has enough of it (`daisychain run … | head`).
