@@ -3,7 +3,7 @@ import { SpareCore } from './spare-core.js';
 import type { Turns } from './turns.js';
 
 /** Milliseconds: whoever waits longer for a step may as well be woken. */
-const longestMs = 8;
+const longestMs = 40;
 
 /**
  * Keeps the event loop looking at its sockets, instead of sleeping, while a stage waits for its next step: for about as
