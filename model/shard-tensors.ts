@@ -43,6 +43,8 @@ export function isOfShard(name: string, shard: Shard, head: string): boolean {
   return (
     (shard.embedding && name === embeddingTensor) ||
     (shard.head &&
-      (name === head || /^output(_norm)?\.(?!weight$)|^output_norm\.weight$/.test(name)))
+      (name === head ||
+        name.startsWith('output_norm.') ||
+        (name.startsWith('output.') && name !== headTensorName)))
   );
 }

@@ -2,7 +2,7 @@ import { ModelError } from '../errors.js';
 import { isWithin, whole } from '../gguf/metadata.js';
 import { embeddingTensor, headTensorName } from '../shard-tensors.js';
 import type { TensorSource } from '../tensor-source.js';
-import type { Decoder, DecoderSizes } from './family.js';
+import type { Decoder, DecoderSizes, Family } from './family.js';
 import { FamilyNumbers } from './family-numbers.js';
 import type { Layer } from './layer.js';
 import { Recorder, type ExpectedTensor } from './recorder.js';
@@ -48,8 +48,7 @@ export function readModel({
 
 /** The sizes alone. @throws ModelError */
 export function readModelSizes(source: Pick<TensorSource, 'metadata' | 'tensors'>): ModelSizes {
-  const family = familyOf(source.metadata);
-  const decoder = family.open(new FamilyNumbers(source.metadata, family.name));
+  const { decoder } = openFamily(source.metadata);
   return sizesOf(decoder, vocabularyOf(source.tensors));
 }
 
@@ -62,9 +61,7 @@ export function describeModel(
   has: (tensor: string) => boolean,
   vocabulary: number,
 ): Model {
-  const family = familyOf(metadata);
-  const numbers = new FamilyNumbers(metadata, family.name);
-  const decoder = family.open(numbers);
+  const { family, numbers, decoder } = openFamily(metadata);
   numbers.refuseUnread();
   const isKnown = (tensor: string) => family.lacks?.test(tensor) !== true;
   const recorder = new Recorder((tensor) => isKnown(tensor) && has(tensor), vocabulary);
@@ -83,6 +80,16 @@ export function describeModel(
   const sizes = sizesOf(decoder, vocabulary);
   const ropes = [...recorder.ropes];
   return { family: family.name, sizes, decoder, layers, tensors, features, ropes };
+}
+
+function openFamily(metadata: TensorSource['metadata']): {
+  readonly family: Family;
+  readonly numbers: FamilyNumbers;
+  readonly decoder: Decoder;
+} {
+  const family = familyOf(metadata);
+  const numbers = new FamilyNumbers(metadata, family.name);
+  return { family, numbers, decoder: family.open(numbers) };
 }
 
 function sizesOf(

@@ -1,4 +1,5 @@
 import { ModelError, quoted } from '../errors.js';
+import { ropeFactorsTensor } from '../shard-tensors.js';
 import type { FamilyNumbers } from './family-numbers.js';
 
 /** How rotary embedding pairs the features of a head: neighbours, or first half with second half. */
@@ -56,7 +57,7 @@ export type RopeFactors = Pick<RopeParameters, 'factors' | 'otherFactors'>;
 export function ropeFactors(numbers: FamilyNumbers): RopeFactors {
   return numbers.text('rope.scaling.type', 'linear') === 'longrope'
     ? longRopeFactors(numbers)
-    : { factors: 'rope_freqs.weight' };
+    : { factors: ropeFactorsTensor };
 }
 
 /**

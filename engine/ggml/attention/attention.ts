@@ -1,18 +1,8 @@
-import type { Attention } from '../../../model/architectures/layer.js';
+import type { Attention, GroupedQueryAttention } from '../../../model/architectures/layer.js';
 import type { Pointer } from '../bindings.js';
 
 /** How the queries of a layer meet what is kept in cells. */
-export interface CellAttention {
-  readonly heads: number;
-  /** Heads of keys, and of values. */
-  readonly kvHeads: number;
-  readonly keySize: number;
-  readonly valueSize: number;
-  /** Multiplies scores. */
-  readonly scale: number;
-  /** Cells that a row sees, the last being its own; absent where it sees the whole text. */
-  readonly window?: number;
-  readonly softcap?: number;
+export interface CellAttention extends Omit<GroupedQueryAttention, 'kind' | 'sinks'> {
   /** Whether values are the first features of keys, so that nothing else is kept. */
   readonly isLatent: boolean;
 }

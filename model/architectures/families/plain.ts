@@ -1,3 +1,4 @@
+import { outputNormTensor } from '../../shard-tensors.js';
 import { attend, readHeads, type HeadAttention } from '../blocks/grouped-query-attention.js';
 import { expertFeedForward, type ExpertOptions } from '../blocks/experts.js';
 import { feedForward, type FeedForwardOptions } from '../blocks/feed-forward.js';
@@ -94,7 +95,7 @@ export function normedLogits<Value>(
   epsilon: number,
   options: LogitOptions = {},
 ): Value {
-  const logits = graph.logits(graph.rmsNorm(hidden, epsilon, 'output_norm.weight'));
+  const logits = graph.logits(graph.rmsNorm(hidden, epsilon, outputNormTensor));
   return adjusted(graph, logits, options);
 }
 
