@@ -75,6 +75,7 @@ export async function openCluster(
         ? { speculation: speculation.open, reservedBytes: speculation.memoryBytes }
         : {}),
       cacheDirectory: settings.cacheDir ?? cacheDirectory(),
+      kvDisk: settings.kvDisk,
       softwareVersion: version,
       ...(shared ? { secret: shared.secret } : {}),
       logger,

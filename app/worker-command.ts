@@ -21,6 +21,7 @@ const passedOn: readonly SettingName[] = [
   'type',
   ...engineSettings,
   'cacheLimit',
+  'kvDisk',
   'logLevel',
 ];
 

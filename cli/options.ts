@@ -26,6 +26,7 @@ export const clusterSettings: readonly SettingName[] = [
   'secretFile',
   'insecure',
   'cacheDir',
+  'kvDisk',
   'draft',
   'speculate',
   'logLevel',

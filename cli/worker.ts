@@ -51,6 +51,7 @@ export function addWorkerCommand(program: Command): void {
     'rdmaQueue',
     'cacheDir',
     'cacheLimit',
+    'kvDisk',
     'logLevel',
   ]);
   command.addOption(command.createOption('--announce').hideHelp());
@@ -77,6 +78,7 @@ async function runWorker(flags: Record<string, unknown>): Promise<void> {
     ...(model ? { model } : {}),
     cacheDirectory: settings.cacheDir ?? cacheDirectory(),
     ...(settings.cacheLimit === undefined ? {} : { cacheLimit: settings.cacheLimit }),
+    kvDisk: settings.kvDisk,
     ...(shared ? { secret: shared.secret } : {}),
     channel: channelFrom(settings),
     softwareVersion: version,

@@ -43,8 +43,10 @@ export interface CoordinatorOptions {
   readonly measuresCosts?: boolean;
   /** Memory of the coordinator's device that the plan leaves to others, such as a draft model. */
   readonly reservedBytes?: number;
-  /** Where hashes of tensors, and measured costs, are kept. */
+  /** Where hashes of tensors, measured costs, and pages' keys and values are kept. */
   readonly cacheDirectory: string;
+  /** Bytes of pages' keys and values to keep on disk; see `PageStore`. */
+  readonly kvDisk?: number | undefined;
   /** What becomes of answers when a worker is lost: they fail (default), or wait until its stage is moved. */
   readonly onLostWorker?: 'fail' | 'wait';
   readonly logger: Logger;

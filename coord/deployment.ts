@@ -3,6 +3,7 @@ import type { StageSizes } from '../engine/engine.js';
 import { estimateStageMemory } from '../engine/memory.js';
 import { readModelSizes } from '../model/architectures/model.js';
 import type { StageReport } from '../transport/messages/messages.js';
+import { PageStore } from '../stage/page-files/page-store.js';
 import { isEmpty, type Shard } from '../step/shard.js';
 import {
   channelOf,
@@ -39,6 +40,7 @@ export class Deployment {
   readonly #hashes: TensorHashes;
   readonly #workers = new Set<RemoteWorker>();
   readonly #links: Links;
+  readonly #pageStore: PageStore;
   #shards: readonly Shard[] = [];
   #stages: StagePort[] = [];
   #planned: PlannedStage[] = [];
@@ -57,6 +59,8 @@ export class Deployment {
       ...(secret ? { secret } : {}),
     };
     this.#links = new Links(options.logger);
+    const { cacheDirectory, kvDisk, logger } = options;
+    this.#pageStore = new PageStore({ cacheDirectory, limitBytes: kvDisk, logger });
     this.#hashes = new TensorHashes(options.source, options.cacheDirectory);
   }
 
@@ -183,6 +187,7 @@ export class Deployment {
     this.#isClosed = true;
     for (const worker of this.#workers) worker.close(reason);
     await this.#stages[0]?.close(reason);
+    await this.#pageStore.written();
   }
 
   async #plan(): Promise<void> {
@@ -218,7 +223,7 @@ export class Deployment {
     const host = { ...this.#introduction, name: 'coordinator', channel: channelOf(this.options) };
     return new LocalStage(
       engine,
-      { ...host, hiddenSize, maxStepRows: chunkTokens, turns, logger },
+      { ...host, hiddenSize, maxStepRows: chunkTokens, turns, pageStore: this.#pageStore, logger },
       this.#portEvents,
     );
   }

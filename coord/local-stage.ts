@@ -2,6 +2,7 @@ import os from 'node:os';
 import type { SegmentId } from '../stage/wanted-segments.js';
 import type { Engine } from '../engine/engine.js';
 import { readBandwidth } from '../stage/read-bandwidth.js';
+import type { KeyedPage } from '../stage/page-files/stage-pages.js';
 import { StageHost, type StageHostOptions } from '../stage/stage-host.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import { isEmpty } from '../step/shard.js';
@@ -17,6 +18,7 @@ export class LocalStage implements StagePort {
   readonly lost = new Promise<CoordinatorError>(() => undefined);
   readonly computer: string;
   readonly #host: StageHost;
+  #hasLayers = false;
 
   constructor(
     private readonly engine: Engine,
@@ -36,6 +38,7 @@ export class LocalStage implements StagePort {
   async load(request: LoadRequest): Promise<LoadedStage> {
     if (isEmpty(request.shard))
       return { memory: { weights: 0, kv: 0, compute: 0 }, kvType: undefined };
+    this.#hasLayers = true;
     return this.#host.load(this.engine, request);
   }
 
@@ -49,6 +52,20 @@ export class LocalStage implements StagePort {
 
   cancel(segments: readonly SegmentId[]): void {
     this.#host.cancel(segments);
+  }
+
+  async keepPages(epoch: number, pages: readonly KeyedPage[]): Promise<void> {
+    await this.#host.pages?.keep(epoch, pages);
+  }
+
+  async knownPages(keys: readonly string[]): Promise<number> {
+    if (!this.#hasLayers) return keys.length;
+    return (await this.#host.pages?.known(keys)) ?? 0;
+  }
+
+  async restorePages(epoch: number, pages: readonly KeyedPage[]): Promise<number> {
+    if (!this.#hasLayers) return pages.length;
+    return (await this.#host.pages?.restore(epoch, pages)) ?? 0;
   }
 
   report(reset: boolean) {

@@ -1,9 +1,11 @@
 import type { SegmentId } from '../stage/wanted-segments.js';
 import type { StoredKvType } from '../engine/engine.js';
+import type { KeyedPage } from '../stage/page-files/stage-pages.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import type { Step } from '../step/step.js';
 import type { Messages, StageReport } from '../transport/messages/messages.js';
 import type { AgreedCodec } from '../transport/protocol/agree-on-codec.js';
+import { joinKeys, mostPages } from '../transport/protocol/page-keys.js';
 import { readResult } from '../transport/protocol/steps.js';
 import type { TraceEvent } from '../transport/protocol/tracer.js';
 import { codecNamed } from '../transport/wire/codecs/codecs.js';
@@ -122,6 +124,24 @@ export class RemoteStage implements StagePort {
     });
   }
 
+  async keepPages(epoch: number, pages: readonly KeyedPage[]): Promise<void> {
+    await this.#countInParts(pages, (part, ids) =>
+      this.worker.control.send('keepPages', { ...ids, ...partOf(epoch, part) }),
+    );
+  }
+
+  knownPages(keys: readonly string[]): Promise<number> {
+    return this.#countInParts(keys, (part, ids) =>
+      this.worker.control.send('knownPages', { ...ids, keys: joinKeys(part) }),
+    );
+  }
+
+  restorePages(epoch: number, pages: readonly KeyedPage[]): Promise<number> {
+    return this.#countInParts(pages, (part, ids) =>
+      this.worker.control.send('restorePages', { ...ids, ...partOf(epoch, part) }),
+    );
+  }
+
   async report(reset: boolean): Promise<StageReport> {
     const request = this.worker.newRequest();
     const answer = this.#next('stats', request);
@@ -182,6 +202,7 @@ export class RemoteStage implements StagePort {
       case 'stats':
       case 'bandwidth':
       case 'trace':
+      case 'pageCount':
         return this.#answer(`${message.kind} ${message.body.request}`, message.body);
       default:
         return this.#answer(message.kind, message.body);
@@ -191,6 +212,25 @@ export class RemoteStage implements StagePort {
   #failed({ code, message }: Messages['failed']): void {
     if (code === 'lost') this.events.onLinkLost(this, message);
     else this.#fail?.(new CoordinatorError('worker-refused', `worker ${this.name}: ${message}`));
+  }
+
+  /** Asks about as many pages at a time as a message can name, up to the first that does not count. */
+  async #countInParts<Page>(
+    pages: readonly Page[],
+    ask: (part: readonly Page[], ids: { request: number; stage: number }) => void,
+  ): Promise<number> {
+    let counted = 0;
+    while (counted < pages.length) {
+      const part = pages.slice(counted, counted + mostPages);
+      const request = this.worker.newRequest();
+      const answer = this.#next('pageCount', request);
+      ask(part, { request, stage: this.#number });
+      // A disk may take its time.
+      const { count } = await this.worker.whileAlive(answer);
+      counted += Math.min(count, part.length);
+      if (count < part.length) break;
+    }
+    return counted;
   }
 
   /** The next message of a kind about this stage, or the answer to a question. */
@@ -227,4 +267,12 @@ export class RemoteStage implements StagePort {
       clearTimeout(timer);
     }
   }
+}
+
+function partOf(epoch: number, pages: readonly KeyedPage[]) {
+  return {
+    epoch,
+    keys: joinKeys(pages.map(({ key }) => key)),
+    pages: pages.map(({ page }) => page),
+  };
 }

@@ -1,4 +1,5 @@
 import type { SegmentId } from '../stage/wanted-segments.js';
+import type { KeyedPage } from '../stage/page-files/stage-pages.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import type { Step } from '../step/step.js';
 import type { PipelineRoute } from './pipeline.js';
@@ -42,5 +43,25 @@ export class Route implements PipelineRoute {
 
   cancel(segments: readonly SegmentId[]): void {
     for (const stage of this.stages) stage.cancel(segments);
+  }
+
+  /** Has pages of full texts kept by all stages; see `StagePort`. @throws CoordinatorError 'worker-lost' */
+  async keepPages(pages: readonly KeyedPage[]): Promise<void> {
+    await Promise.all(this.stages.map((stage) => stage.keepPages(this.epoch, pages)));
+  }
+
+  /** How many leading ones of some pages all stages have kept, to all appearances. @throws CoordinatorError 'worker-lost' */
+  async knownPages(keys: readonly string[]): Promise<number> {
+    return Math.min(...(await Promise.all(this.stages.map((stage) => stage.knownPages(keys)))));
+  }
+
+  /**
+   * Has pages that were kept put into cells that nobody uses.
+   * @returns how many leading ones are there on all stages; the others have to be computed
+   * @throws CoordinatorError 'worker-lost'
+   */
+  async restorePages(pages: readonly KeyedPage[]): Promise<number> {
+    const restored = this.stages.map((stage) => stage.restorePages(this.epoch, pages));
+    return Math.min(...(await Promise.all(restored)));
   }
 }

@@ -11,6 +11,9 @@ import type { CodecChoice } from '../transport/wire/codecs/codec.js';
 import { codecNamed } from '../transport/wire/codecs/codecs.js';
 import type { Connection } from '../transport/wire/connection.js';
 import { TransportError } from '../transport/wire/errors.js';
+import { pageIdentity } from './page-files/page-identity.js';
+import type { PageStore } from './page-files/page-store.js';
+import { hasPages, StagePages } from './page-files/stage-pages.js';
 import { OutgoingLink, type LinkOptions, type NextStage } from './outgoing-link.js';
 import { StageRunner } from './stage-runner.js';
 import { StepWatch } from './step-watch.js';
@@ -21,6 +24,8 @@ export interface StageHostOptions extends LinkOptions {
   readonly maxStepRows: number;
   /** Of the device that stages are loaded on. */
   readonly turns: Turns;
+  /** Where keys and values of pages are kept; without it they are not. */
+  readonly pageStore?: PageStore | undefined;
   readonly logger: Logger;
 }
 
@@ -48,6 +53,7 @@ export class StageHost implements AsyncDisposable {
   #loading: Promise<Stage> | undefined;
   #stage: Stage | undefined;
   #runner: StageRunner | undefined;
+  #pages: StagePages | undefined;
   #epoch = 0;
   /** Counts calls of `link`: the last one is what counts. */
   #links = 0;
@@ -66,6 +72,11 @@ export class StageHost implements AsyncDisposable {
     return this.#stage;
   }
 
+  /** Its pages, where they can be kept in files. */
+  get pages(): StagePages | undefined {
+    return this.#pages;
+  }
+
   /** Loads a shard that is not empty, once. @throws ModelError, EngineError; EngineError 'internal' when it is closed */
   async load(engine: Engine, options: StageOptions): Promise<Stage> {
     this.#throwIfClosed();
@@ -76,6 +87,7 @@ export class StageHost implements AsyncDisposable {
     // An engine may have been too far to give up; `close` frees the stage then.
     this.#throwIfClosed();
     this.#start(stage);
+    this.#pages = this.#pagesOf(stage, engine, options);
     return stage;
   }
 
@@ -179,6 +191,17 @@ export class StageHost implements AsyncDisposable {
     this.#runner.beginEpoch(this.#epoch);
   }
 
+  #pagesOf(stage: Stage, engine: Engine, options: StageOptions): StagePages | undefined {
+    const { pageStore: store, turns } = this.options;
+    if (!store || !hasPages(stage)) return undefined;
+    return new StagePages(stage, {
+      store,
+      turns,
+      identity: () => pageIdentity(engine, options, stage),
+      epoch: () => this.#epoch,
+    });
+  }
+
   /** Without a shard. */
   #pass(step: Step): Promise<void> {
     this.#watch.end();
@@ -200,6 +223,7 @@ export class StageHost implements AsyncDisposable {
     this.#previous = undefined;
     const stage = await this.#loading?.catch(() => undefined);
     await this.#runner?.stop();
+    await this.#pages?.close();
     stage?.dispose();
     this.#stage = undefined;
   }

@@ -3,9 +3,11 @@ import { kvTypes, type KvType } from '../engine/engine.js';
 import { tensorBytes, tensorTypes } from '../model/gguf/tensor-types.js';
 import type { MetadataValue } from '../model/tensor-source.js';
 import type { NextStage } from '../stage/outgoing-link.js';
+import type { KeyedPage } from '../stage/page-files/stage-pages.js';
 import type { Shard } from '../step/shard.js';
 import type { Messages } from '../transport/messages/messages.js';
 import { transportChoices } from '../transport/protocol/open-channel.js';
+import { splitKeys } from '../transport/protocol/page-keys.js';
 import { codecChoices } from '../transport/wire/codecs/codecs.js';
 import { queueKinds } from '../transport/wire/rdma/queue-pair.js';
 import { WorkerError } from './errors.js';
@@ -30,6 +32,14 @@ export interface LinkRequest {
   readonly stage: number;
   readonly epoch: number;
   readonly next?: NextStage | undefined;
+}
+
+/** Pages and their keys, of steps of an epoch. */
+export interface PagesRequest {
+  readonly request: number;
+  readonly stage: number;
+  readonly epoch: number;
+  readonly pages: readonly KeyedPage[];
 }
 
 const mostLayers = 10_000;
@@ -135,6 +145,23 @@ const nextStage = z
 
 const link = z.object({ stage: uint32, epoch: uint32, next: nextStage.optional() });
 
+const keys = z.instanceof(Uint8Array).transform((bytes, context) => {
+  const split = splitKeys(bytes);
+  if (split) return split;
+  context.addIssue('are no keys, or too many');
+  return z.NEVER;
+});
+
+const pages = z
+  .object({ request: uint32, stage: uint32, epoch: uint32, keys, pages: z.array(uint32) })
+  .refine((message) => message.keys.length === message.pages.length, 'has not a key for every page')
+  .transform(({ keys, pages, ...rest }): PagesRequest => ({
+    ...rest,
+    pages: pages.map((page, i) => ({ page, key: keys[i] as string })),
+  }));
+
+const knownPages = z.object({ request: uint32, stage: uint32, keys });
+
 /** @throws WorkerError 'message' that names what makes no sense */
 export function readLoadShard(body: Messages['loadShard']): LoadRequest {
   return read(loadShard, body, 'a request to load a shard');
@@ -143,6 +170,16 @@ export function readLoadShard(body: Messages['loadShard']): LoadRequest {
 /** @throws WorkerError 'message' that names what makes no sense */
 export function readLink(body: Messages['link']): LinkRequest {
   return read(link, body, 'a request to link a stage');
+}
+
+/** @throws WorkerError 'message' that names what makes no sense */
+export function readPages(body: Messages['keepPages'] | Messages['restorePages']): PagesRequest {
+  return read(pages, body, 'a request for pages');
+}
+
+/** @throws WorkerError 'message' that names what makes no sense */
+export function readKnownPages(body: Messages['knownPages']): z.output<typeof knownPages> {
+  return read(knownPages, body, 'a request for pages');
 }
 
 function read<Output>(schema: z.ZodType<Output>, body: unknown, what: string): Output {

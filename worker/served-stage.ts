@@ -2,6 +2,8 @@ import type { Logger } from 'pino';
 import type { Engine, StageSizes } from '../engine/engine.js';
 import { checkModel } from '../model/architectures/check-model.js';
 import type { TensorSource } from '../model/tensor-source.js';
+import type { PageStore } from '../stage/page-files/page-store.js';
+import type { StagePages } from '../stage/page-files/stage-pages.js';
 import { StageHost } from '../stage/stage-host.js';
 import type { Turns } from '../stage/turns.js';
 import type { SegmentId } from '../stage/wanted-segments.js';
@@ -31,6 +33,8 @@ export interface ServedStageOptions {
   /** The model, where the worker holds it itself. */
   readonly model?: TensorSource | undefined;
   readonly cache: TensorCache;
+  /** Where keys and values of pages are kept. */
+  readonly pageStore: PageStore;
   readonly secret?: ClusterSecret | undefined;
   readonly channel: ChannelOptions;
   readonly softwareVersion: string;
@@ -62,6 +66,11 @@ export class ServedStage {
   /** Whether it can be linked, and take steps. */
   get isReady(): boolean {
     return this.#host?.stage !== undefined;
+  }
+
+  /** Its pages, where they can be kept. */
+  get pages(): StagePages | undefined {
+    return this.#host?.pages;
   }
 
   /** Whether it waits for tensors. */

@@ -1,3 +1,4 @@
+import type { StagePages } from '../stage/page-files/stage-pages.js';
 import { readBandwidth } from '../stage/read-bandwidth.js';
 import { Turns } from '../stage/turns.js';
 import { stageReport } from '../transport/protocol/stage-report.js';
@@ -7,6 +8,7 @@ import { codecChoiceNamed } from '../transport/wire/codecs/codecs.js';
 import type { Connection } from '../transport/wire/connection.js';
 import { TransportError } from '../transport/wire/errors.js';
 import { WorkerError } from './errors.js';
+import { readKnownPages, readPages } from './requests.js';
 import { ServedStage, type ServedStageOptions } from './served-stage.js';
 
 /** A stage, and the answer to the request to load it. */
@@ -91,6 +93,24 @@ export class Session {
       case 'traceRequest':
         this.#trace(body);
         return;
+      case 'keepPages': {
+        const { epoch, pages } = readPages(body);
+        void this.#countPages(body, async (kept) => {
+          await kept.keep(epoch, pages);
+          return pages.length;
+        });
+        return;
+      }
+      case 'knownPages': {
+        const { keys } = readKnownPages(body);
+        void this.#countPages(body, (kept) => kept.known(keys));
+        return;
+      }
+      case 'restorePages': {
+        const { epoch, pages } = readPages(body);
+        void this.#countPages(body, (kept) => kept.restore(epoch, pages));
+        return;
+      }
       default:
         throw new WorkerError('message', `a ${kind} message here`);
     }
@@ -178,6 +198,21 @@ export class Session {
       events: JSON.stringify(this.#find(stage)?.trace(start) ?? []),
       nowMs: performance.timeOrigin + performance.now(),
     });
+  }
+
+  /** A stage that is gone, or keeps no pages, has none. */
+  async #countPages(
+    { request, stage }: Pick<Messages['pageCount'], 'request' | 'stage'>,
+    work: (pages: StagePages) => Promise<number>,
+  ): Promise<void> {
+    const pages = this.#find(stage)?.pages;
+    const count = pages ? await work(pages).catch((error: Error) => this.#noPages(error)) : 0;
+    this.control.send('pageCount', { request, stage, count });
+  }
+
+  #noPages({ message }: Error): number {
+    this.#options.logger.error(message);
+    return 0;
   }
 
   #find(number: number): ServedStage | undefined {

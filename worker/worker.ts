@@ -2,6 +2,7 @@ import os from 'node:os';
 import type { Logger } from 'pino';
 import type { Engine } from '../engine/engine.js';
 import type { TensorSource } from '../model/tensor-source.js';
+import { PageStore } from '../stage/page-files/page-store.js';
 import type { Turns } from '../stage/turns.js';
 import type { Answer, Hello } from '../transport/protocol/handshake.js';
 import type { ChannelChoices } from '../transport/protocol/open-channel.js';
@@ -29,6 +30,8 @@ export interface WorkerOptions {
    * is kept alone. Default: 10 % of the disk, but at least 20 GB and at most 500 GB.
    */
   readonly cacheLimit?: number;
+  /** Bytes of pages' keys and values to keep on disk; see `PageStore`. */
+  readonly kvDisk?: number | undefined;
   /** Coordinators and stages must know it; without it anyone who reaches the port may use the worker. */
   readonly secret?: ClusterSecret;
   /** How tensors travel; default: as the coordinator wants it. */
@@ -40,6 +43,7 @@ export interface WorkerOptions {
 /** A process that holds stages for whichever coordinator came first. */
 export class Worker {
   readonly #cache: TensorCache;
+  readonly #pageStore: PageStore;
   #machineId = '';
   #listener!: Listener;
   #sessionId: string | undefined;
@@ -47,8 +51,9 @@ export class Worker {
   #closed: Promise<void> | undefined;
 
   private constructor(private readonly options: WorkerOptions) {
-    const { cacheDirectory, cacheLimit, logger } = options;
+    const { cacheDirectory, cacheLimit, kvDisk, logger } = options;
     this.#cache = new TensorCache({ cacheDirectory, limitBytes: cacheLimit, logger });
+    this.#pageStore = new PageStore({ cacheDirectory, limitBytes: kvDisk, logger });
   }
 
   /** Begins to listen. @throws TransportError 'port' */
@@ -127,6 +132,7 @@ export class Worker {
     const session = new Session(connection, id, {
       ...this.options,
       cache: this.#cache,
+      pageStore: this.#pageStore,
       channel: { transport: 'auto', ...channel, logger },
     });
     this.#session = session;
@@ -139,6 +145,7 @@ export class Worker {
 
   async #close(): Promise<void> {
     await this.#session?.end('the worker is shutting down');
+    await this.#pageStore.written();
     await this.#listener.close();
   }
 }

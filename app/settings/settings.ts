@@ -202,6 +202,10 @@ export const settings = {
     flag: '--cache-limit <size>',
     help: 'most bytes of received shards to keep, like 50GB (default: a tenth of the disk, 20 to 500 GB)',
   }),
+  kvDisk: kind.bytes({
+    flag: '--kv-disk <size>',
+    help: 'most bytes of texts computed before to keep on disk, like 20GB; 0 keeps none (default: 5 % of what is free, at most 20 GB)',
+  }),
   logLevel: kind.oneOf(
     { flag: '--log-level <level>', help: `how much is logged to stderr: ${logLevels.join(', ')}` },
     logLevels,

@@ -43,7 +43,7 @@ test('files that are kept stay, and do not count', async () => {
   await make('kept', 90);
   await make('a', 5);
   await make('b', 6);
-  await limitFolder(folder, 100, new Set(['kept']));
+  await limitFolder(folder, 100, { keep: new Set(['kept']) });
   expect(await names()).toEqual(['a', 'kept']);
 });
 
@@ -52,6 +52,16 @@ test('what another process may be about to read stays', async () => {
   await make('b', 0.1);
   await limitFolder(folder, 0);
   expect(await names()).toEqual(['a', 'b']);
+});
+
+test('folders within count too, and nothing is spared where nobody wants it', async () => {
+  await fs.mkdir(path.join(folder, 'within'));
+  await make(path.join('within', 'a'), 0.5);
+  await make(path.join('within', 'b'), 0.2);
+  await make('c', 0.1);
+  await limitFolder(folder, 200, { spareMs: 0 });
+  expect(await names()).toEqual(['c', 'within']);
+  expect(await fs.readdir(path.join(folder, 'within'))).toEqual(['b']);
 });
 
 test('files that nobody finished go after a day', async () => {

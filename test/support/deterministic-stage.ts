@@ -1,4 +1,6 @@
-import type { Stage, StageMemory } from '../../engine/engine.js';
+import { EngineError, type StageMemory } from '../../engine/engine.js';
+import type { PagedStage } from '../../stage/page-files/stage-pages.js';
+import { pageCells } from '../../step/pages.js';
 import type { Shard } from '../../step/shard.js';
 import {
   noState,
@@ -11,6 +13,9 @@ import {
 
 export const vocabulary = 97;
 
+/** That a stage's cells may have. */
+const mostPages = 1000;
+
 /** What a cell holds. */
 interface Cell {
   readonly token: number;
@@ -21,7 +26,8 @@ interface Cell {
  * A stage whose result is an exact function of what its cells hold, or its states where segments name them: a step that sees a wrong, missing or stale token
  * anywhere gives another choice.
  */
-export class DeterministicStage implements Stage {
+export class DeterministicStage implements PagedStage {
+  readonly pageBytes = 2 * 4 * pageCells;
   readonly hiddenSize: number;
   readonly memory: StageMemory = { weights: 0, kv: 0, compute: 0 };
   readonly kvType = 'f16';
@@ -67,6 +73,27 @@ export class DeterministicStage implements Stage {
 
   logits(): Promise<Float32Array> {
     return Promise.reject(new Error('no logits'));
+  }
+
+  /** Tokens and positions; -1 where nothing is. */
+  readPage(page: number): Promise<Uint8Array> {
+    const values = new Int32Array(2 * pageCells).fill(-1);
+    for (let i = 0; i < pageCells; i++) {
+      const cell = this.#cells[page * pageCells + i];
+      if (cell) values.set([cell.token, cell.position], 2 * i);
+    }
+    return Promise.resolve(new Uint8Array(values.buffer));
+  }
+
+  writePage(page: number, bytes: Uint8Array): Promise<void> {
+    if (page >= mostPages)
+      return Promise.reject(new EngineError('step', `there is no page ${page}`));
+    const values = new Int32Array(Uint8Array.from(bytes).buffer);
+    for (let i = 0; i < pageCells; i++) {
+      const [token, position] = values.subarray(2 * i) as unknown as [number, number];
+      this.#cells[page * pageCells + i] = { token, position };
+    }
+    return Promise.resolve();
   }
 
   dispose(): void {

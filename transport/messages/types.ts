@@ -41,6 +41,10 @@ export interface Messages {
   readonly linkProbe: LinkProbe;
   readonly linkProbed: LinkProbed;
   readonly linkCodec: LinkCodec;
+  readonly keepPages: KeepPages;
+  readonly knownPages: KnownPages;
+  readonly restorePages: RestorePages;
+  readonly pageCount: PageCount;
 }
 
 /** Handshake: the side that dials sends this, the other answers Welcome or Refuse. */
@@ -445,4 +449,38 @@ export type LinkProbed = Record<string, never>;
 
 export interface LinkCodec {
   readonly codec: string;
+}
+
+/**
+ * Has the keys and values of pages kept, which must not change before the answer. Of an older epoch than the stage's, none
+ * are.
+ */
+export interface KeepPages {
+  readonly request: number;
+  readonly stage: number;
+  readonly epoch: number;
+  readonly keys: Uint8Array;
+  readonly pages: readonly number[];
+}
+
+/** Asks how many leading ones of some pages are there. */
+export interface KnownPages {
+  readonly request: number;
+  readonly stage: number;
+  readonly keys: Uint8Array;
+}
+
+/** Has keys and values put into cells that nobody uses. The answer is how many leading pages are as they were. */
+export interface RestorePages {
+  readonly request: number;
+  readonly stage: number;
+  readonly epoch: number;
+  readonly keys: Uint8Array;
+  readonly pages: readonly number[];
+}
+
+export interface PageCount {
+  readonly request: number;
+  readonly stage: number;
+  readonly count: number;
 }

@@ -70,7 +70,7 @@ export class MatrixCache {
       await packMatrix({ source, tensor, matrix, target, onBytes, signal }, threads);
       this.#sound.set(fileOf(matrix), await appearanceOf(target));
     }
-    await limitFolder(this.folder, unusedBytes, new Set(this.#sound.keys()));
+    await limitFolder(this.folder, unusedBytes, { keep: new Set(this.#sound.keys()) });
     return matrices;
   }
 

@@ -1,0 +1,120 @@
+import type { Stage } from '../../engine/engine.js';
+import type { Turns } from '../turns.js';
+import type { PageStore } from './page-store.js';
+
+/** A page of a stage's cells, and the text that is in it. */
+export interface KeyedPage {
+  /** Of the text up to the end of the page: 64 hex digits. */
+  readonly key: string;
+  /** Its cells are those from `page * pageCells` on. */
+  readonly page: number;
+}
+
+/** A stage whose keys and values can be taken out, and put in again. */
+export interface PagedStage extends Stage {
+  /** Bytes of the keys and values of all its layers in one page. */
+  readonly pageBytes: number;
+  readPage(page: number): Promise<Uint8Array>;
+  writePage(page: number, bytes: Uint8Array): Promise<void>;
+}
+
+export function hasPages(stage: Stage): stage is PagedStage {
+  return 'pageBytes' in stage;
+}
+
+export interface StagePagesOptions {
+  readonly store: PageStore;
+  /** Of the device that the stage is loaded on: pages are read and written between steps. */
+  readonly turns: Turns;
+  /** All that the bytes of a page depend on besides its text, now: 64 hex digits. */
+  readonly identity: () => string;
+  /** The epoch whose keys and values are in the cells now. */
+  readonly epoch: () => number;
+}
+
+/** More pages that wait to be kept are not: their texts can be computed again. */
+const mostWaiting = 4096;
+
+/** The keys and values of one stage's pages, on their way to files and back. */
+export class StagePages {
+  #waiting = 0;
+  #isClosed = false;
+  /** What is done with the stage now. */
+  #using: Promise<unknown> | undefined;
+
+  constructor(
+    private readonly stage: PagedStage,
+    private readonly options: StagePagesOptions,
+  ) {}
+
+  /**
+   * Keeps pages, behind the steps' back. They must not change before this resolves.
+   * @param epoch of whom the pages are; of an older one than the stage's, nothing is kept
+   * @throws EngineError for a page that is not there
+   */
+  async keep(epoch: number, pages: readonly KeyedPage[]): Promise<void> {
+    if (this.#waiting + pages.length > mostWaiting) return;
+    this.#waiting += pages.length;
+    try {
+      for (const { key, page } of pages)
+        await this.options.store.keep(this.#name(key), this.stage.pageBytes, () =>
+          this.#between(epoch, () => this.stage.readPage(page)),
+        );
+    } finally {
+      this.#waiting -= pages.length;
+    }
+  }
+
+  /** How many leading ones of some pages are in files, to all appearances. */
+  async known(keys: readonly string[]): Promise<number> {
+    for (const [i, key] of keys.entries())
+      if (!(await this.options.store.has(this.#name(key), this.stage.pageBytes))) return i;
+    return keys.length;
+  }
+
+  /**
+   * Reads pages from files into cells that nobody uses.
+   * @param epoch of the route that will use them
+   * @returns how many leading ones are as they were; of the others, cells may hold anything
+   * @throws EngineError for a page that is not there
+   */
+  async restore(epoch: number, pages: readonly KeyedPage[]): Promise<number> {
+    const read = (at: number) => {
+      const page = pages[at];
+      return page && this.options.store.read(this.#name(page.key), this.stage.pageBytes);
+    };
+    let next = read(0);
+    for (const [i, { page }] of pages.entries()) {
+      const data = await next;
+      if (!data) return i;
+      // The next file is read while this one's turn comes.
+      next = read(i + 1);
+      const isWritten = await this.#between(epoch, async () => {
+        await this.stage.writePage(page, data);
+        return true;
+      });
+      if (!isWritten) return i;
+    }
+    return pages.length;
+  }
+
+  /** From now on the stage is not used; resolves when it may be disposed of. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#using?.catch(() => undefined);
+  }
+
+  /** Uses the stage between steps, unless it is too late. */
+  async #between<Result>(epoch: number, use: () => Promise<Result>): Promise<Result | undefined> {
+    return this.options.turns.take(async () => {
+      if (this.#isClosed || epoch !== this.options.epoch()) return undefined;
+      const using = use();
+      this.#using = using;
+      return using;
+    });
+  }
+
+  #name(key: string) {
+    return { identity: this.options.identity(), key };
+  }
+}
