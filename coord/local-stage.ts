@@ -2,7 +2,7 @@ import os from 'node:os';
 import type { SegmentId } from '../stage/wanted-segments.js';
 import type { Engine } from '../engine/engine.js';
 import { readBandwidth } from '../stage/read-bandwidth.js';
-import type { KeyedPage } from '../stage/page-files/stage-pages.js';
+import type { KeyedPage } from '../stage/page-files/stage-page-files.js';
 import { StageHost, type StageHostOptions } from '../stage/stage-host.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import { isEmpty } from '../step/shard.js';
@@ -55,17 +55,17 @@ export class LocalStage implements StagePort {
   }
 
   async keepPages(epoch: number, pages: readonly KeyedPage[]): Promise<void> {
-    await this.#host.pages?.keep(epoch, pages);
+    await this.#host.pageFiles?.keep(epoch, pages);
   }
 
   async knownPages(keys: readonly string[]): Promise<number> {
     if (!this.#hasLayers) return keys.length;
-    return (await this.#host.pages?.known(keys)) ?? 0;
+    return (await this.#host.pageFiles?.known(keys)) ?? 0;
   }
 
   async restorePages(epoch: number, pages: readonly KeyedPage[]): Promise<number> {
     if (!this.#hasLayers) return pages.length;
-    return (await this.#host.pages?.restore(epoch, pages)) ?? 0;
+    return (await this.#host.pageFiles?.restore(epoch, pages)) ?? 0;
   }
 
   report(reset: boolean) {

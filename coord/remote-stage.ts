@@ -1,6 +1,6 @@
 import type { SegmentId } from '../stage/wanted-segments.js';
 import type { StoredKvType } from '../engine/engine.js';
-import type { KeyedPage } from '../stage/page-files/stage-pages.js';
+import type { KeyedPage } from '../stage/page-files/stage-page-files.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import type { Step } from '../step/step.js';
 import type { Messages, StageReport } from '../transport/messages/messages.js';

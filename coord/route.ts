@@ -1,5 +1,5 @@
 import type { SegmentId } from '../stage/wanted-segments.js';
-import type { KeyedPage } from '../stage/page-files/stage-pages.js';
+import type { KeyedPage } from '../stage/page-files/stage-page-files.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import type { Step } from '../step/step.js';
 import type { PipelineRoute } from './pipeline.js';

@@ -1,6 +1,6 @@
 import type { SegmentId } from '../stage/wanted-segments.js';
 import type { StageMemory, StageSizes, StoredKvType } from '../engine/engine.js';
-import type { KeyedPage } from '../stage/page-files/stage-pages.js';
+import type { KeyedPage } from '../stage/page-files/stage-page-files.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import type { StageReport } from '../transport/messages/messages.js';
 import type { AgreedCodec } from '../transport/protocol/agree-on-codec.js';

@@ -76,6 +76,8 @@ export interface Stage {
    * For measuring quality; logits never travel on a link.
    */
   logits(step: Step, hidden: Float32Array): Promise<Float32Array>;
+  /** Absent where cells cannot be moved: then steps have no copies. */
+  readonly pages?: StagePages;
   /**
    * Gives up the step that is being computed, where that is possible: its promise then rejects with EngineError
    * 'compute'. When none is, nothing happens, to later steps neither.
@@ -86,6 +88,20 @@ export interface Stage {
    * EngineError 'internal'.
    */
   dispose(): void;
+}
+
+/** A stage's keys and values, page by page. Calls do not overlap with each other, nor with `forward`. */
+export interface StagePages {
+  /** Bytes of a page, of all layers. */
+  readonly bytes: number;
+  /**
+   * The keys and values of a page, in a form that equal stages of one engine and version share.
+   * @returns [bytes]
+   * @throws EngineError as `forward`
+   */
+  read(page: number): Promise<Uint8Array>;
+  /** @param content as `read` gives it @throws EngineError as `forward` */
+  write(page: number, content: Uint8Array): Promise<void>;
 }
 
 /** One processor that an engine can use. */

@@ -13,7 +13,7 @@ import type { Connection } from '../transport/wire/connection.js';
 import { TransportError } from '../transport/wire/errors.js';
 import { pageIdentity } from './page-files/page-identity.js';
 import type { PageStore } from './page-files/page-store.js';
-import { hasPages, StagePages } from './page-files/stage-pages.js';
+import { StagePageFiles } from './page-files/stage-page-files.js';
 import { OutgoingLink, type LinkOptions, type NextStage } from './outgoing-link.js';
 import { StageRunner } from './stage-runner.js';
 import { StepWatch } from './step-watch.js';
@@ -53,7 +53,7 @@ export class StageHost implements AsyncDisposable {
   #loading: Promise<Stage> | undefined;
   #stage: Stage | undefined;
   #runner: StageRunner | undefined;
-  #pages: StagePages | undefined;
+  #pageFiles: StagePageFiles | undefined;
   #epoch = 0;
   /** Counts calls of `link`: the last one is what counts. */
   #links = 0;
@@ -73,8 +73,8 @@ export class StageHost implements AsyncDisposable {
   }
 
   /** Its pages, where they can be kept in files. */
-  get pages(): StagePages | undefined {
-    return this.#pages;
+  get pageFiles(): StagePageFiles | undefined {
+    return this.#pageFiles;
   }
 
   /** Loads a shard that is not empty, once. @throws ModelError, EngineError; EngineError 'internal' when it is closed */
@@ -87,7 +87,7 @@ export class StageHost implements AsyncDisposable {
     // An engine may have been too far to give up; `close` frees the stage then.
     this.#throwIfClosed();
     this.#start(stage);
-    this.#pages = this.#pagesOf(stage, engine, options);
+    this.#pageFiles = this.#pageFilesOf(stage, engine, options);
     return stage;
   }
 
@@ -191,10 +191,10 @@ export class StageHost implements AsyncDisposable {
     this.#runner.beginEpoch(this.#epoch);
   }
 
-  #pagesOf(stage: Stage, engine: Engine, options: StageOptions): StagePages | undefined {
+  #pageFilesOf(stage: Stage, engine: Engine, options: StageOptions): StagePageFiles | undefined {
     const { pageStore: store, turns } = this.options;
-    if (!store || !hasPages(stage)) return undefined;
-    return new StagePages(stage, {
+    if (!store || !stage.pages) return undefined;
+    return new StagePageFiles(stage.pages, {
       store,
       turns,
       identity: () => pageIdentity(engine, options, stage),
@@ -223,7 +223,7 @@ export class StageHost implements AsyncDisposable {
     this.#previous = undefined;
     const stage = await this.#loading?.catch(() => undefined);
     await this.#runner?.stop();
-    await this.#pages?.close();
+    await this.#pageFiles?.close();
     stage?.dispose();
     this.#stage = undefined;
   }

@@ -1,2 +1,17 @@
-/** Cells of a page: the run of them that is shared, moved and forgotten as one. Page p is cells [p * pageCells, (p + 1) * pageCells). */
+/** Cells of a page: cells are given to texts, moved, kept in files and forgotten in whole pages. */
 export const pageCells = 256;
+
+/** Pages whose keys and values go to other pages, in every layer. The two ranges do not overlap. */
+export interface PageCopy {
+  /** The first page that is copied. */
+  readonly from: number;
+  /** Where it goes. */
+  readonly to: number;
+  /** Pages that are copied, 1 or more. */
+  readonly count: number;
+}
+
+/** Pages that so many cells begin. */
+export function pagesFor(cells: number): number {
+  return Math.ceil(cells / pageCells);
+}

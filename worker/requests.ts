@@ -3,7 +3,7 @@ import { kvTypes, type KvType } from '../engine/engine.js';
 import { tensorBytes, tensorTypes } from '../model/gguf/tensor-types.js';
 import type { MetadataValue } from '../model/tensor-source.js';
 import type { NextStage } from '../stage/outgoing-link.js';
-import type { KeyedPage } from '../stage/page-files/stage-pages.js';
+import type { KeyedPage } from '../stage/page-files/stage-page-files.js';
 import type { Shard } from '../step/shard.js';
 import type { Messages } from '../transport/messages/messages.js';
 import { transportChoices } from '../transport/protocol/open-channel.js';

@@ -3,7 +3,7 @@ import type { Engine, StageSizes } from '../engine/engine.js';
 import { checkModel } from '../model/architectures/check-model.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import type { PageStore } from '../stage/page-files/page-store.js';
-import type { StagePages } from '../stage/page-files/stage-pages.js';
+import type { StagePageFiles } from '../stage/page-files/stage-page-files.js';
 import { StageHost } from '../stage/stage-host.js';
 import type { Turns } from '../stage/turns.js';
 import type { SegmentId } from '../stage/wanted-segments.js';
@@ -69,8 +69,8 @@ export class ServedStage {
   }
 
   /** Its pages, where they can be kept. */
-  get pages(): StagePages | undefined {
-    return this.#host?.pages;
+  get pageFiles(): StagePageFiles | undefined {
+    return this.#host?.pageFiles;
   }
 
   /** Whether it waits for tensors. */

@@ -1,4 +1,4 @@
-import type { StagePages } from '../stage/page-files/stage-pages.js';
+import type { StagePageFiles } from '../stage/page-files/stage-page-files.js';
 import { readBandwidth } from '../stage/read-bandwidth.js';
 import { Turns } from '../stage/turns.js';
 import { stageReport } from '../transport/protocol/stage-report.js';
@@ -95,20 +95,20 @@ export class Session {
         return;
       case 'keepPages': {
         const { epoch, pages } = readPages(body);
-        void this.#countPages(body, async (kept) => {
-          await kept.keep(epoch, pages);
+        void this.#countPages(body, async (files) => {
+          await files.keep(epoch, pages);
           return pages.length;
         });
         return;
       }
       case 'knownPages': {
         const { keys } = readKnownPages(body);
-        void this.#countPages(body, (kept) => kept.known(keys));
+        void this.#countPages(body, (files) => files.known(keys));
         return;
       }
       case 'restorePages': {
         const { epoch, pages } = readPages(body);
-        void this.#countPages(body, (kept) => kept.restore(epoch, pages));
+        void this.#countPages(body, (files) => files.restore(epoch, pages));
         return;
       }
       default:
@@ -203,10 +203,10 @@ export class Session {
   /** A stage that is gone, or keeps no pages, has none. */
   async #countPages(
     { request, stage }: Pick<Messages['pageCount'], 'request' | 'stage'>,
-    work: (pages: StagePages) => Promise<number>,
+    work: (files: StagePageFiles) => Promise<number>,
   ): Promise<void> {
-    const pages = this.#find(stage)?.pages;
-    const count = pages ? await work(pages).catch((error: Error) => this.#noPages(error)) : 0;
+    const files = this.#find(stage)?.pageFiles;
+    const count = files ? await work(files).catch((error: Error) => this.#noPages(error)) : 0;
     this.control.send('pageCount', { request, stage, count });
   }
 

@@ -1,5 +1,4 @@
-import { EngineError, type StageMemory } from '../../engine/engine.js';
-import type { PagedStage } from '../../stage/page-files/stage-pages.js';
+import { EngineError, type Stage, type StageMemory, type StagePages } from '../../engine/engine.js';
 import { pageCells } from '../../step/pages.js';
 import type { Shard } from '../../step/shard.js';
 import {
@@ -26,8 +25,12 @@ interface Cell {
  * A stage whose result is an exact function of what its cells hold, or its states where segments name them: a step that sees a wrong, missing or stale token
  * anywhere gives another choice.
  */
-export class DeterministicStage implements PagedStage {
-  readonly pageBytes = 2 * 4 * pageCells;
+export class DeterministicStage implements Stage {
+  readonly pages: StagePages = {
+    bytes: 2 * 4 * pageCells,
+    read: (page) => this.#readPage(page),
+    write: (page, content) => this.#writePage(page, content),
+  };
   readonly hiddenSize: number;
   readonly memory: StageMemory = { weights: 0, kv: 0, compute: 0 };
   readonly kvType = 'f16';
@@ -75,8 +78,12 @@ export class DeterministicStage implements PagedStage {
     return Promise.reject(new Error('no logits'));
   }
 
+  dispose(): void {
+    this.#cells.length = 0;
+  }
+
   /** Tokens and positions; -1 where nothing is. */
-  readPage(page: number): Promise<Uint8Array> {
+  #readPage(page: number): Promise<Uint8Array> {
     const values = new Int32Array(2 * pageCells).fill(-1);
     for (let i = 0; i < pageCells; i++) {
       const cell = this.#cells[page * pageCells + i];
@@ -85,19 +92,15 @@ export class DeterministicStage implements PagedStage {
     return Promise.resolve(new Uint8Array(values.buffer));
   }
 
-  writePage(page: number, bytes: Uint8Array): Promise<void> {
+  #writePage(page: number, content: Uint8Array): Promise<void> {
     if (page >= mostPages)
       return Promise.reject(new EngineError('step', `there is no page ${page}`));
-    const values = new Int32Array(Uint8Array.from(bytes).buffer);
+    const values = new Int32Array(Uint8Array.from(content).buffer);
     for (let i = 0; i < pageCells; i++) {
       const [token, position] = values.subarray(2 * i) as unknown as [number, number];
       this.#cells[page * pageCells + i] = { token, position };
     }
     return Promise.resolve();
-  }
-
-  dispose(): void {
-    this.#cells.length = 0;
   }
 
   #compute(segment: Segment): number[] {

@@ -16,7 +16,7 @@ describe('a worker', () => {
     expect(name).toContain(`process ${process.pid}`);
     expect(id).toMatch(/^[0-9a-f]{32}$/);
     expect(welcome).toEqual({
-      protocolVersion: 6,
+      protocolVersion: 7,
       softwareVersion: 'test',
       engine: 'ggml',
       modelFingerprint: model.fingerprint,

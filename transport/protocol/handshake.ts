@@ -4,7 +4,7 @@ import { frameLimits } from '../wire/frames.js';
 import type { Message, Messages } from '../messages/messages.js';
 
 /** Both sides must speak the same version. */
-export const protocolVersion = 6;
+export const protocolVersion = 7;
 
 /** Until the handshake is done, a peer may send this much and take this long. */
 export const handshakeLimits = { headerBytes: 1024, payloadBytes: 0 };

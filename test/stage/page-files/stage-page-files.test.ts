@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { PageStore } from '../../../stage/page-files/page-store.js';
-import { StagePages } from '../../../stage/page-files/stage-pages.js';
+import { StagePageFiles } from '../../../stage/page-files/stage-page-files.js';
 import { Turns } from '../../../stage/turns.js';
 import { pageCells } from '../../../step/pages.js';
 import { DeterministicStage } from '../../support/deterministic-stage.js';
@@ -14,7 +14,7 @@ const pagesOf = (...pages: readonly number[]) => pages.map((page) => ({ key: key
 /** A stage whose every page is full of its number. */
 async function filled(pages: number): Promise<DeterministicStage> {
   const stage = new DeterministicStage(true, () => Promise.resolve());
-  for (let page = 0; page < pages; page++) await stage.writePage(page, contentOf(page));
+  for (let page = 0; page < pages; page++) await stage.pages.write(page, contentOf(page));
   return stage;
 }
 
@@ -27,14 +27,14 @@ async function open(pages = 4) {
   const store = new PageStore({ cacheDirectory: folder.path, limitBytes: 1e6, logger: silent });
   const stage = await filled(pages);
   let epoch = 1;
-  const stagePages = (of: DeterministicStage, named = identity) =>
-    new StagePages(of, { store, turns, identity: () => named, epoch: () => epoch });
+  const filesOf = (of: DeterministicStage, named = identity) =>
+    new StagePageFiles(of.pages, { store, turns, identity: () => named, epoch: () => epoch });
   return {
     store,
     turns,
     stage,
-    stagePages,
-    pages: stagePages(stage),
+    filesOf,
+    files: filesOf(stage),
     beginEpoch: (next: number) => void (epoch = next),
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   };
@@ -43,11 +43,11 @@ async function open(pages = 4) {
 describe('pages of a stage', () => {
   test('are read into the cells of another one of the same kind, wherever they are', async () => {
     await using opened = await open();
-    const { store, pages, stagePages } = opened;
-    await pages.keep(1, pagesOf(0, 1, 2));
+    const { store, files, filesOf } = opened;
+    await files.keep(1, pagesOf(0, 1, 2));
     await store.written();
     const fresh = await filled(0);
-    const restarted = stagePages(fresh);
+    const restarted = filesOf(fresh);
     expect(await restarted.known([keyOf(0), keyOf(1), keyOf(2), keyOf(3)])).toBe(3);
     expect(await restarted.known([keyOf(3), keyOf(0)])).toBe(0);
     expect(
@@ -56,19 +56,19 @@ describe('pages of a stage', () => {
         { key: keyOf(0), page: 2 },
       ]),
     ).toBe(2);
-    expect(await fresh.readPage(7)).toEqual(contentOf(2));
-    expect(await fresh.readPage(2)).toEqual(contentOf(0));
-    expect(await stagePages(fresh, '2'.repeat(64)).known([keyOf(0)])).toBe(0);
+    expect(await fresh.pages.read(7)).toEqual(contentOf(2));
+    expect(await fresh.pages.read(2)).toEqual(contentOf(0));
+    expect(await filesOf(fresh, '2'.repeat(64)).known([keyOf(0)])).toBe(0);
   });
 
   test('are read as far as they are there', async () => {
     await using opened = await open();
-    const { store, pages } = opened;
-    await pages.keep(1, pagesOf(0, 2));
+    const { store, files } = opened;
+    await files.keep(1, pagesOf(0, 2));
     await store.written();
-    expect(await pages.restore(1, pagesOf(0, 1, 2))).toBe(1);
-    expect(await pages.restore(1, [])).toBe(0);
-    await expect(pages.restore(1, [{ key: keyOf(0), page: 1e9 }])).rejects.toMatchObject({
+    expect(await files.restore(1, pagesOf(0, 1, 2))).toBe(1);
+    expect(await files.restore(1, [])).toBe(0);
+    await expect(files.restore(1, [{ key: keyOf(0), page: 1e9 }])).rejects.toMatchObject({
       name: 'EngineError',
       code: 'step',
     });
@@ -76,68 +76,70 @@ describe('pages of a stage', () => {
 
   test('are read and written between steps', async () => {
     await using opened = await open();
-    const { store, turns, pages, stage } = opened;
+    const { store, turns, files, stage } = opened;
     let isComputing = true;
     const uses: string[] = [];
     const note = (what: string) => uses.push(`${what}${isComputing ? ' while computing' : ''}`);
-    const readPage = stage.readPage.bind(stage);
-    const writePage = stage.writePage.bind(stage);
-    stage.readPage = (page) => (note('read'), readPage(page));
-    stage.writePage = (page, bytes) => (note('write'), writePage(page, bytes));
-    await pages.keep(1, pagesOf(0));
+    const { pages } = stage;
+    const read = pages.read.bind(pages);
+    const write = pages.write.bind(pages);
+    pages.read = (page) => (note('read'), read(page));
+    pages.write = (page, content) => (note('write'), write(page, content));
+    await files.keep(1, pagesOf(0));
     await store.written();
     let endStep: () => void = () => undefined;
     const step = turns.take(() => new Promise<void>((resolve) => (endStep = resolve)));
     uses.length = 0;
-    const kept = pages.keep(1, pagesOf(1));
-    const restored = pages.restore(1, [{ key: keyOf(0), page: 3 }]);
+    const kept = files.keep(1, pagesOf(1));
+    const restored = files.restore(1, [{ key: keyOf(0), page: 3 }]);
     // Files are as far as they can be by then.
-    for (let i = 0; i < 20; i++) await pages.known([keyOf(0)]);
+    for (let i = 0; i < 20; i++) await files.known([keyOf(0)]);
     isComputing = false;
     endStep();
     await Promise.all([step, kept, restored]);
     expect(uses.sort()).toEqual(['read', 'write']);
-    expect(await stage.readPage(3)).toEqual(contentOf(0));
+    expect(await stage.pages.read(3)).toEqual(contentOf(0));
   });
 
   test('of another epoch are neither kept nor read, also when it ends while they wait', async () => {
     await using opened = await open();
-    const { store, turns, pages, beginEpoch } = opened;
-    await pages.keep(1, pagesOf(0));
-    await pages.keep(2, pagesOf(1));
+    const { store, turns, files, beginEpoch } = opened;
+    await files.keep(1, pagesOf(0));
+    await files.keep(2, pagesOf(1));
     let endStep: () => void = () => undefined;
     const step = turns.take(() => new Promise<void>((resolve) => (endStep = resolve)));
-    const kept = pages.keep(1, pagesOf(2));
+    const kept = files.keep(1, pagesOf(2));
     await store.written();
-    const restored = pages.restore(1, pagesOf(0));
+    const restored = files.restore(1, pagesOf(0));
     beginEpoch(2);
     endStep();
     await Promise.all([step, kept]);
     await store.written();
     expect(await restored).toBe(0);
     for (const [page, known] of [1, 0, 0].entries())
-      expect(await pages.known([keyOf(page)])).toBe(known);
+      expect(await files.known([keyOf(page)])).toBe(known);
   });
 
   test('are let go of when the stage is closed', async () => {
     await using opened = await open();
-    const { store, turns, pages, stage } = opened;
+    const { store, turns, files, stage } = opened;
     let finish: () => void = () => undefined;
-    const readPage = stage.readPage.bind(stage);
-    stage.readPage = async (page) => {
+    const { pages } = stage;
+    const read = pages.read.bind(pages);
+    stage.pages.read = async (page) => {
       await new Promise<void>((resolve) => (finish = resolve));
-      return readPage(page);
+      return read(page);
     };
-    const kept = pages.keep(1, pagesOf(0, 1));
+    const kept = files.keep(1, pagesOf(0, 1));
     while (!turns.isTaken) await new Promise((resolve) => setTimeout(resolve, 1));
     let isClosed = false;
-    const closed = pages.close().then(() => (isClosed = true));
+    const closed = files.close().then(() => (isClosed = true));
     await new Promise((resolve) => setImmediate(resolve));
     expect(isClosed).toBe(false);
     finish();
     await Promise.all([closed, kept]);
     await store.written();
-    expect(await pages.known([keyOf(0)])).toBe(1);
-    expect(await pages.known([keyOf(1)])).toBe(0);
+    expect(await files.known([keyOf(0)])).toBe(1);
+    expect(await files.known([keyOf(1)])).toBe(0);
   });
 });

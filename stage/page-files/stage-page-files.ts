@@ -1,4 +1,4 @@
-import type { Stage } from '../../engine/engine.js';
+import type { StagePages } from '../../engine/engine.js';
 import type { Turns } from '../turns.js';
 import type { PageStore } from './page-store.js';
 
@@ -10,19 +10,7 @@ export interface KeyedPage {
   readonly page: number;
 }
 
-/** A stage whose keys and values can be taken out, and put in again. */
-export interface PagedStage extends Stage {
-  /** Bytes of the keys and values of all its layers in one page. */
-  readonly pageBytes: number;
-  readPage(page: number): Promise<Uint8Array>;
-  writePage(page: number, bytes: Uint8Array): Promise<void>;
-}
-
-export function hasPages(stage: Stage): stage is PagedStage {
-  return 'pageBytes' in stage;
-}
-
-export interface StagePagesOptions {
+export interface StagePageFilesOptions {
   readonly store: PageStore;
   /** Of the device that the stage is loaded on: pages are read and written between steps. */
   readonly turns: Turns;
@@ -36,15 +24,15 @@ export interface StagePagesOptions {
 const mostWaiting = 4096;
 
 /** The keys and values of one stage's pages, on their way to files and back. */
-export class StagePages {
+export class StagePageFiles {
   #waiting = 0;
   #isClosed = false;
   /** What is done with the stage now. */
   #using: Promise<unknown> | undefined;
 
   constructor(
-    private readonly stage: PagedStage,
-    private readonly options: StagePagesOptions,
+    private readonly pages: StagePages,
+    private readonly options: StagePageFilesOptions,
   ) {}
 
   /**
@@ -57,8 +45,8 @@ export class StagePages {
     this.#waiting += pages.length;
     try {
       for (const { key, page } of pages)
-        await this.options.store.keep(this.#name(key), this.stage.pageBytes, () =>
-          this.#between(epoch, () => this.stage.readPage(page)),
+        await this.options.store.keep(this.#name(key), this.pages.bytes, () =>
+          this.#between(epoch, () => this.pages.read(page)),
         );
     } finally {
       this.#waiting -= pages.length;
@@ -68,7 +56,7 @@ export class StagePages {
   /** How many leading ones of some pages are in files, to all appearances. */
   async known(keys: readonly string[]): Promise<number> {
     for (const [i, key] of keys.entries())
-      if (!(await this.options.store.has(this.#name(key), this.stage.pageBytes))) return i;
+      if (!(await this.options.store.has(this.#name(key), this.pages.bytes))) return i;
     return keys.length;
   }
 
@@ -81,7 +69,7 @@ export class StagePages {
   async restore(epoch: number, pages: readonly KeyedPage[]): Promise<number> {
     const read = (at: number) => {
       const page = pages[at];
-      return page && this.options.store.read(this.#name(page.key), this.stage.pageBytes);
+      return page && this.options.store.read(this.#name(page.key), this.pages.bytes);
     };
     let next = read(0);
     for (const [i, { page }] of pages.entries()) {
@@ -90,7 +78,7 @@ export class StagePages {
       // The next file is read while this one's turn comes.
       next = read(i + 1);
       const isWritten = await this.#between(epoch, async () => {
-        await this.stage.writePage(page, data);
+        await this.pages.write(page, data);
         return true;
       });
       if (!isWritten) return i;
