@@ -45,6 +45,7 @@ export class Deployment {
   #stages: StagePort[] = [];
   #planned: PlannedStage[] = [];
   #kvTypes = new Set<string>();
+  #movesPages = true;
   #epoch = 0;
   #isClosed = false;
 
@@ -108,6 +109,11 @@ export class Deployment {
   async computingReports(): Promise<StageReport[]> {
     const computing = this.#stages.filter((_, i) => !isEmpty(this.#shards[i] as Shard));
     return Promise.all(computing.map((stage) => stage.report(false)));
+  }
+
+  /** Whether all stages can move cells. */
+  get movesPages(): boolean {
+    return this.#movesPages;
   }
 
   /** What stages keep keys and values in. */
@@ -251,13 +257,14 @@ export class Deployment {
 
   async #loadStage(stage: StagePort, index: number, signal: AbortSignal): Promise<void> {
     const { onProgress } = this.options;
-    const { kvType } = await stage.load({
+    const { kvType, movesPages } = await stage.load({
       ...this.#sizes(this.#shards[index] as Shard),
       signal,
       onProgress: (loadedBytes, totalBytes) =>
         onProgress?.({ stage: stage.name, loadedBytes, totalBytes }),
     });
     if (kvType) this.#kvTypes.add(kvType);
+    this.#movesPages &&= movesPages;
   }
 
   get #placedShards(): PlacedShard[] {

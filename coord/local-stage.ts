@@ -37,9 +37,10 @@ export class LocalStage implements StagePort {
 
   async load(request: LoadRequest): Promise<LoadedStage> {
     if (isEmpty(request.shard))
-      return { memory: { weights: 0, kv: 0, compute: 0 }, kvType: undefined };
+      return { memory: { weights: 0, kv: 0, compute: 0 }, kvType: undefined, movesPages: true };
     this.#hasLayers = true;
-    return this.#host.load(this.engine, request);
+    const { memory, kvType, pages } = await this.#host.load(this.engine, request);
+    return { memory, kvType, movesPages: pages !== undefined };
   }
 
   link(epoch: number, next?: NextStage) {

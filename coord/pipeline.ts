@@ -1,3 +1,4 @@
+import type { PageCopy } from '../step/pages.js';
 import type { Segment, SegmentResult, Step } from '../step/step.js';
 import type { SegmentId } from '../stage/wanted-segments.js';
 import { CoordinatorError } from './errors.js';
@@ -19,6 +20,10 @@ export interface SubmittedStep {
    */
   readonly results: readonly Promise<SegmentResult>[];
 }
+
+/** Whose a step without segments is. */
+const nobody = 0;
+const noChoices = new Int32Array(0);
 
 interface Waiting {
   resolve(result: SegmentResult): void;
@@ -74,9 +79,8 @@ export class Pipeline {
    */
   submit(
     segments: readonly Segment[],
-    { epoch, ...options }: Partial<Pick<Step, 'epoch' | 'calibratesKv'>> = {},
+    options: Partial<Pick<Step, 'epoch' | 'calibratesKv' | 'inOrder'>> = {},
   ): SubmittedStep {
-    const id = (this.#lastId = (this.#lastId % 0xffff_ffff) + 1);
     const waiting = new Map<number, Waiting>();
     const results = segments.map(
       ({ sequence }) =>
@@ -84,12 +88,19 @@ export class Pipeline {
     );
     // Whoever is not interested any more need not look.
     for (const result of results) result.catch(() => undefined);
-    this.#inFlight.set(id, waiting);
-    const route = this.#route;
-    if (this.#broken || !route || (epoch ?? route.epoch) !== route.epoch)
-      this.#fail(id, this.#broken ?? routeChanged());
-    else void this.#enter(route, { id, epoch: route.epoch, segments, ...options });
-    return { id, results };
+    return { id: this.#submit({ segments, ...options }, waiting), results };
+  }
+
+  /**
+   * Has all stages copy pages, one after the other, behind all steps that were sent before.
+   * @returns resolves when the last stage has done so
+   * @throws CoordinatorError as results do
+   */
+  async move(copies: readonly PageCopy[]): Promise<void> {
+    await new Promise<SegmentResult>((resolve, reject) => {
+      const waiting = new Map([[nobody, { resolve, reject }]]);
+      this.#submit({ segments: [], copies, inOrder: true }, waiting);
+    });
   }
 
   /** Steps on their way. */
@@ -110,6 +121,7 @@ export class Pipeline {
     if (epoch !== this.#route?.epoch) return;
     for (const result of results)
       this.#take({ step: id, sequence: result.sequence })?.resolve(result);
+    this.#take({ step: id, sequence: nobody })?.resolve({ sequence: nobody, choices: noChoices });
   }
 
   /** A stage could not compute a step. */
@@ -122,6 +134,20 @@ export class Pipeline {
     this.#broken ??= error;
     this.#failAll(this.#broken);
     for (const waiting of this.#waitForRoute.splice(0)) waiting.reject(this.#broken);
+  }
+
+  /** @returns the step's id */
+  #submit(
+    { epoch, ...step }: Omit<Step, 'id' | 'epoch'> & Partial<Pick<Step, 'epoch'>>,
+    waiting: Map<number, Waiting>,
+  ): number {
+    const id = (this.#lastId = (this.#lastId % 0xffff_ffff) + 1);
+    this.#inFlight.set(id, waiting);
+    const route = this.#route;
+    if (this.#broken || !route || (epoch ?? route.epoch) !== route.epoch)
+      this.#fail(id, this.#broken ?? routeChanged());
+    else void this.#enter(route, { id, epoch: route.epoch, ...step });
+    return id;
   }
 
   async #enter(route: PipelineRoute, step: Step): Promise<void> {

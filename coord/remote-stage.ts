@@ -63,10 +63,10 @@ export class RemoteStage implements StagePort {
     });
     aborted.catch(() => undefined);
     this.#onLoadProgress = request.onProgress;
-    const { weights, kv, compute, kvType } = await this.worker.whileAlive(
+    const { weights, kv, compute, kvType, movesPages } = await this.worker.whileAlive(
       Promise.race([this.#load(request), aborted]),
     );
-    return { memory: { weights, kv, compute }, kvType: kvType as StoredKvType };
+    return { memory: { weights, kv, compute }, kvType: kvType as StoredKvType, movesPages };
   }
 
   async #load(request: LoadRequest): Promise<Messages['ready']> {

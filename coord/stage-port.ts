@@ -16,6 +16,8 @@ export interface LoadedStage {
   readonly memory: StageMemory;
   /** What it keeps keys and values in; undefined for a stage without layers. */
   readonly kvType: StoredKvType | undefined;
+  /** Whether its cells can be moved, if it has any. */
+  readonly movesPages: boolean;
 }
 
 export interface LoadRequest extends StageSizes {

@@ -1,3 +1,4 @@
+import { pageCells, type PageCopy } from '../step/pages.js';
 import {
   mostLogprobs,
   noState,
@@ -9,25 +10,30 @@ import {
 } from '../step/step.js';
 import { EngineError, type StageOptions } from './engine.js';
 
+/** More take too long for one step. */
+const mostCopies = 1024;
+
 /** What a step may refer to on a stage. */
 export interface StepLimits {
   /** Token ids are below this. */
   readonly vocabulary: number;
   readonly cells: number;
+  /** Whether its cells can be copied. */
+  readonly movesPages: boolean;
   /** Slots for states; 0 where no layer keeps one. */
   readonly states: number;
   readonly maxStepRows: number;
 }
 
-/** Limits of a loaded shard. @param vocabulary of the whole model @param states as in `StepLimits` */
+/** Limits of a loaded shard. @param vocabulary of the whole model */
 export function stepLimits(
   { shard, cells, maxStepRows }: Pick<StageOptions, 'shard' | 'cells' | 'maxStepRows'>,
   vocabulary: number,
-  states = 0,
+  { movesPages, states = 0 }: Pick<StepLimits, 'movesPages'> & Partial<StepLimits>,
 ): StepLimits {
   // A shard without either end has no table that token ids could miss.
   const isBounded = shard.embedding || shard.head;
-  return { vocabulary: isBounded ? vocabulary : Infinity, cells, states, maxStepRows };
+  return { vocabulary: isBounded ? vocabulary : Infinity, cells, movesPages, states, maxStepRows };
 }
 
 /**
@@ -35,15 +41,38 @@ export function stepLimits(
  * @throws EngineError 'step' that says what is wrong
  */
 export function checkStep(step: Step, limits: StepLimits): void {
-  const { segments, calibratesKv } = step;
+  const { segments, calibratesKv, copies = [] } = step;
   const rows = rowsOfStep(step);
-  demand(segments.length > 0, 'no segments');
+  demand((segments.length === 0) === copies.length > 0, 'either segments, or copies');
+  demand(copies.length <= mostCopies, `${copies.length} copies, at most ${mostCopies}`);
   demand(rows <= limits.maxStepRows, `${rows} rows, at most ${limits.maxStepRows}`);
   demand(!calibratesKv || segments.length === 1, 'more than one segment to calibrate with');
   for (const segment of segments) checkSegment(segment, limits);
   const sequences = new Set(segments.map(({ sequence }) => sequence));
   demand(sequences.size === segments.length, 'two segments of one sequence');
   if (limits.states > 0) checkStates(segments, limits.states);
+  for (const copy of copies) checkCopy(copy, limits);
+}
+
+function checkCopy({ from, to, count }: PageCopy, { cells, movesPages }: StepLimits): void {
+  demand(movesPages, 'pages that cannot be copied');
+  const isThere = (page: number) => isPage(page, cells) && isPage(page + count - 1, cells);
+  demand(count > 0 && isThere(from) && isThere(to), 'pages to copy');
+  demand(Math.abs(from - to) >= count, 'pages that are copied to themselves');
+}
+
+function isPage(page: number, cells: number): boolean {
+  return Number.isInteger(page) && page >= 0 && (page + 1) * pageCells <= cells;
+}
+
+/** @throws EngineError 'step' when the stage has no such page, or none that could be moved */
+export function checkPage(page: number, { cells, movesPages }: StepLimits): void {
+  demand(movesPages && isPage(page, cells), `page ${page}`);
+}
+
+/** @throws EngineError 'step' when it is not as long as a page */
+export function checkPageContent({ length }: Uint8Array, bytes: number): void {
+  demand(length === bytes, `${length} bytes for a page of ${bytes}`);
 }
 
 /** A state goes on from token to token, and nobody changes it for somebody else. */

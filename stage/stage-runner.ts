@@ -168,7 +168,7 @@ export class StageRunner {
     const ms = performance.now() - begin;
     this.#stats.steps++;
     this.#stats.computeMs += ms;
-    this.#cost.add(step.segments, ms);
+    if (!step.copies) this.#cost.add(step.segments, ms);
     this.options.tracer.record('compute', step.id, begin);
   }
 

@@ -28,11 +28,10 @@ export class WantedSegments {
     this.#epoch = epoch;
   }
 
-  /** Whether a step has a segment that nobody has cancelled. */
-  hasAny({ id, epoch, segments }: Step): boolean {
-    return (
-      epoch >= this.#epoch && segments.some(({ sequence }) => !this.#cancelled.get(id, sequence))
-    );
+  /** Whether a step has a segment that nobody has cancelled, or copies, which are always wanted. */
+  hasAny({ id, epoch, segments, copies }: Step): boolean {
+    const isWanted = ({ sequence }: Segment) => !this.#cancelled.get(id, sequence);
+    return epoch >= this.#epoch && (copies !== undefined || segments.some(isWanted));
   }
 
   /**

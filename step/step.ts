@@ -1,3 +1,4 @@
+import type { PageCopy } from './pages.js';
 import type { Sampling } from './sampling.js';
 
 /**
@@ -9,13 +10,20 @@ export interface Step {
   readonly id: number;
   /** Of the route that it was made for; stages drop steps of routes that are no more. */
   readonly epoch: number;
-  /** One or more, each of another sequence. */
+  /** One or more, each of another sequence; none where pages are copied. */
   readonly segments: readonly Segment[];
   /**
    * Stages that keep keys and values as whole numbers choose scales for them that this step's fit, and those of earlier
    * steps of the kind. It has one segment, the beginning of a text, and what it leaves in the cells is of no use.
    */
   readonly calibratesKv?: boolean;
+  /** Copied one after the other: how texts move, and begin with what others have. Nothing else is in such a step. */
+  readonly copies?: readonly PageCopy[];
+  /**
+   * It waits for all steps before it: those may still write to cells that it writes to or reads. Others may be computed
+   * while a longer step is.
+   */
+  readonly inOrder?: boolean;
 }
 
 /** The part of a step that belongs to one sequence: n tokens. What it gives does not depend on the step's others. */

@@ -142,7 +142,13 @@ export class ServedStage {
       logger.info(`loading ${nameOf(sizes)}`);
       return host.load(engine, { ...sizes, signal, onProgress: this.#progressReporter() });
     });
-    this.control.send('ready', { stage: this.number, ...stage.memory, kvType: stage.kvType });
+    const movesPages = stage.pages !== undefined;
+    this.control.send('ready', {
+      stage: this.number,
+      ...stage.memory,
+      kvType: stage.kvType,
+      movesPages,
+    });
     logger.info(`${nameOf(sizes)}: ready`);
   }
 

@@ -194,6 +194,10 @@ export function bindGgml(variant: LibraryVariant) {
       ) => Pointer
     >('void* ggml_permute(void*, void*, int, int, int, int)'),
     /** A copy in the order of its dimensions. */
+    /** An empty tensor of the same type and shape, contiguous. */
+    alike: base<Unary>('void* ggml_dup_tensor(void*, void*)'),
+    /** Copies the first to where the second is. */
+    copy: base<Binary>('void* ggml_cpy(void*, void*, void*)'),
     contiguous: base<Unary>('void* ggml_cont(void*, void*)'),
     cast: base<(context: Pointer, a: Pointer, type: number) => Pointer>(
       'void* ggml_cast(void*, void*, int)',

@@ -10,10 +10,12 @@ import {
   type Stage,
   type StageMemory,
   type StageOptions,
+  type StagePages,
 } from '../engine.js';
 import { Resources } from '../resources.js';
 import { headDemand, segmentResults, type HeadDemand } from '../sampling/step-results.js';
 import { EventLoopShare } from '../event-loop-share.js';
+import { checkedPages } from '../checked-pages.js';
 import { StageLifetime } from '../stage-lifetime.js';
 import type { CellAttention } from './attention/attention.js';
 import { chooseAttention, type KnownAttention } from './attention/choose-attention.js';
@@ -24,6 +26,7 @@ import type { Ggml } from './bindings.js';
 import type { GgmlDevice } from './devices.js';
 import { Embedding } from './embedding.js';
 import { GraphCache } from './graph-cache.js';
+import { GgmlPages } from './ggml-pages.js';
 import { Products, type KnownRules } from './products.js';
 import { reservedShapes, stepShape } from './step-shape.js';
 import type { StageParts, StepGraph } from './step-graph.js';
@@ -45,6 +48,8 @@ interface Computing {
   readonly backend: Backend;
   readonly embedding: Embedding | undefined;
   readonly graphs: GraphCache;
+  /** Undefined where cells cannot be moved. */
+  readonly pages: GgmlPages | undefined;
 }
 
 /** Devices' kernels for layers that keep a state are not known to be right: Vulkan's are not. */
@@ -68,6 +73,7 @@ const nothing: HeadDemand = { rows: new Int32Array(0), likeliest: false, logits:
 
 /** A shard loaded into ggml buffers. */
 export class GgmlStage implements Stage {
+  readonly pages?: StagePages;
   readonly #lifetime: StageLifetime;
   /** [rows, hiddenSize] of the largest step. */
   readonly #embedded: Float32Array;
@@ -86,6 +92,8 @@ export class GgmlStage implements Stage {
     this.#lifetime = new StageLifetime(() => resources[Symbol.dispose]());
     this.#embedded = new Float32Array(shard.embedding ? limits.maxStepRows * sizes.hiddenSize : 0);
     this.#logits = new Float32Array(shard.head ? sizes.vocabulary : 0);
+    const { pages } = computing;
+    if (pages) this.pages = checkedPages(pages, limits, this.#lifetime);
   }
 
   /** Loads weights and reserves all memory. @throws ModelError, EngineError; the signal's reason */
@@ -119,8 +127,14 @@ export class GgmlStage implements Stage {
         ? resources.take(new Embedding(ggml, resources.take(new Backend(ggml, cpu, 1)), weights))
         : undefined;
       signal?.throwIfAborted();
-      const limits = stepLimits(options, sizes.vocabulary, states.isUsed ? slots : 0);
-      return new GgmlStage(parts, { backend, embedding, graphs }, limits, kvType, resources);
+      // A state belongs to a text, and stands for all of it.
+      const pages = states.isUsed ? undefined : GgmlPages.of(ggml, backend, kv, options.cells);
+      const limits = stepLimits(options, sizes.vocabulary, {
+        movesPages: pages !== undefined,
+        states: states.isUsed ? slots : 0,
+      });
+      const computing = { backend, embedding, graphs, pages };
+      return new GgmlStage(parts, computing, limits, kvType, resources);
     } catch (error) {
       resources[Symbol.dispose]();
       throw error;
@@ -146,6 +160,10 @@ export class GgmlStage implements Stage {
   forward(step: Step, hidden: Float32Array, output: Float32Array): Promise<SegmentResult[]> {
     return this.#lifetime.compute(async () => {
       checkStep(step, this.limits);
+      if (step.copies) {
+        await this.computing.pages?.copy(step.copies);
+        return [];
+      }
       if (!this.shard.head) {
         const graph = await this.#compute(step, hidden, nothing);
         graph.getHidden(hiddenOf(output, step, this.hiddenSize));

@@ -2,10 +2,10 @@ import { EngineError } from '../engine.js';
 import type { Ggml, Pointer } from './bindings.js';
 import type { GgmlDevice } from './devices.js';
 
-/** Upper bound for the tensors and ops of a small graph. */
-const nodes = 64;
+/** Tensors and ops that a graph may have, unless it says so itself. */
+const fewNodes = 64;
 
-/** A graph of a few ops with one input and one result, in scratch memory of its own. */
+/** A graph of a few ops that is computed once or twice, in scratch memory of its own. */
 export class SmallGraph implements Disposable {
   readonly graph: Pointer;
   readonly #context: Pointer;
@@ -15,6 +15,7 @@ export class SmallGraph implements Disposable {
 
   /**
    * @param build makes the input, and the result from it; what else is to be computed it adds to the graph
+   * @param nodes upper bound for the tensors and ops
    * @throws EngineError 'memory'
    */
   constructor(
@@ -24,6 +25,7 @@ export class SmallGraph implements Disposable {
       context: Pointer,
       graph: Pointer,
     ) => { readonly input: Pointer; readonly result: Pointer },
+    nodes = fewNodes,
   ) {
     this.#context = ggml.newContext(
       nodes * ggml.tensorOverhead() + ggml.graphOverhead(nodes, false),

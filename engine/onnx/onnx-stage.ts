@@ -2,12 +2,22 @@ import { checkModel } from '../../model/architectures/check-model.js';
 import { headMatrix } from '../../model/shard-tensors.js';
 import { uniformSizes } from './uniform-sizes.js';
 import type { Shard } from '../../step/shard.js';
+import { pageCells } from '../../step/pages.js';
 import type { Segment, SegmentResult, Step } from '../../step/step.js';
 import { checkStep, hiddenOf, stepLimits, type StepLimits } from '../check-step.js';
-import { EngineError, type Stage, type StageMemory, type StageOptions } from '../engine.js';
+import {
+  EngineError,
+  type Stage,
+  type StageMemory,
+  type StageOptions,
+  type StagePages,
+} from '../engine.js';
 import { headDemand, segmentResults, type HeadDemand } from '../sampling/step-results.js';
+import { checkedPages } from '../checked-pages.js';
 import { StageLifetime } from '../stage-lifetime.js';
 import type { ShardParts } from './graph/shard-graph.js';
+import { HostKv } from './kv/host-kv.js';
+import { HostPages } from './kv/host-pages.js';
 import { storageFor, type KvStorage } from './kv/kv-type.js';
 import { leastProductRows } from './product-rows.js';
 import { queryTile } from './query-tile.js';
@@ -31,6 +41,8 @@ export interface OnnxContext extends SessionOptions {
 
 /** A shard loaded into ONNX Runtime sessions. */
 export class OnnxStage implements Stage {
+  readonly pages?: StagePages;
+  readonly #movable: HostPages | undefined;
   readonly #lifetime: StageLifetime;
   readonly #runs = new AbortableRuns();
   #isCalibrated = false;
@@ -43,6 +55,10 @@ export class OnnxStage implements Stage {
     readonly kvType: KvStorage,
   ) {
     this.#lifetime = new StageLifetime(() => void graphs[Symbol.asyncDispose]());
+    if (limits.movesPages && graphs.kv instanceof HostKv) {
+      this.#movable = new HostPages(graphs.kv);
+      this.pages = checkedPages(this.#movable, limits, this.#lifetime);
+    }
   }
 
   /** Loads weights and allocates all memory. @throws ModelError, EngineError, the signal's reason */
@@ -68,7 +84,9 @@ export class OnnxStage implements Stage {
       { options: context, parts, buffers, storage, cells, conversations, leastRows, cut },
       signal,
     );
-    const limits = stepLimits(options, sizes.vocabulary);
+    const limits = stepLimits(options, sizes.vocabulary, {
+      movesPages: graphs.kv instanceof HostKv && options.cells >= pageCells,
+    });
     return new OnnxStage(parts, limits, buffers, graphs, storage);
   }
 
@@ -140,6 +158,7 @@ export class OnnxStage implements Stage {
       checkStep(step, this.limits);
       this.#checkCalibrated(step);
       this.#runs.begin();
+      await this.#movable?.copy(step.copies ?? []);
       const results: Result[] = [];
       for (const run of runsOf(
         step,

@@ -80,7 +80,7 @@ function open(
 }
 
 const die = (control: Connection) => control.close('it was switched off');
-const ready = { weights: 1, kv: 1, compute: 1, kvType: 'f16' };
+const ready = { weights: 1, kv: 1, compute: 1, kvType: 'f16', movesPages: true };
 
 /** A worker that has everything it needs; what it does instead of answering is up to the script. */
 const upTo =

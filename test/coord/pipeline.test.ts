@@ -105,3 +105,29 @@ test('a route that cannot take a step fails that step', async () => {
   });
   await expect(pipeline.submit([segment(1)]).results[0]).rejects.toThrow('no room');
 });
+
+test('pages are moved when the last stage has done so, whoever is cancelled', async () => {
+  const { pipeline, steps } = start();
+  const copies = [{ from: 0, to: 2, count: 1 }];
+  let isDone = false;
+  const moved = pipeline.move(copies).then(() => (isDone = true));
+  const [step] = steps as [Step];
+  expect(step).toMatchObject({ segments: [], copies, inOrder: true });
+  pipeline.cancel([{ step: step.id, sequence: 1 }]);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(isDone).toBe(false);
+  pipeline.finished(step, []);
+  await moved;
+  expect(pipeline.inFlight).toBe(0);
+});
+
+test('pages that could not be moved, or on other stages, are not where they should be', async () => {
+  const { pipeline, steps } = start();
+  const copies = [{ from: 0, to: 2, count: 1 }];
+  const failed = pipeline.move(copies);
+  pipeline.failed(steps[0]!, new Error('no'));
+  await expect(failed).rejects.toThrow('no');
+  const late = pipeline.move(copies);
+  pipeline.suspend();
+  await expect(late).rejects.toMatchObject({ code: 'route' });
+});

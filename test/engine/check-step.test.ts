@@ -3,10 +3,11 @@ import { causalSegment } from '../../coord/segments.js';
 import { checkStep } from '../../engine/check-step.js';
 import { penaltyReach, recentTokens } from '../../engine/sampling/recent-tokens.js';
 import { randomTokens } from '../../model/random-tokens.js';
+import type { PageCopy } from '../../step/pages.js';
 import { greedy } from '../../step/sampling.js';
 import { mostLogprobs, wantLogprobs, type Segment, type Step } from '../../step/step.js';
 
-const limits = { states: 0, vocabulary: 300, cells: 512, maxStepRows: 16 };
+const limits = { states: 0, vocabulary: 300, cells: 512, movesPages: true, maxStepRows: 16 };
 
 function segmentOf(count: number, change: Partial<Segment> = {}): Segment {
   const of = { sequence: 1, text: randomTokens(count, 300), first: 0, count } as const;
@@ -16,6 +17,10 @@ function segmentOf(count: number, change: Partial<Segment> = {}): Segment {
 
 function stepOf(...segments: Segment[]): Step {
   return { id: 1, epoch: 1, segments };
+}
+
+function moving(...copies: PageCopy[]): Step {
+  return { ...stepOf(), copies };
 }
 
 const segment = segmentOf(4);
@@ -38,6 +43,12 @@ const bad: Record<string, Step> = {
     ...stepOf(segment, segmentOf(2, { sequence: 2 })),
     calibratesKv: true,
   },
+  'with copies and segments': { ...stepOf(segment), copies: [{ from: 0, to: 1, count: 1 }] },
+  'with very many copies': moving(...new Array<PageCopy>(2000).fill({ from: 0, to: 1, count: 1 })),
+  'that copies no page': moving({ from: 0, to: 1, count: 0 }),
+  'that copies a page that is not there': moving({ from: 0, to: 2, count: 1 }),
+  'that copies pages to themselves': moving({ from: 0, to: 0, count: 1 }),
+  'that copies half a page': moving({ from: 0.5, to: 1, count: 1 }),
   ...Object.fromEntries(
     Object.entries({
       'a token beyond the vocabulary': { tokens: Int32Array.of(1, 2, 3, 300) },
@@ -70,6 +81,12 @@ test.each(Object.entries(bad))('a step %s is refused', (_, step) => {
   expect(() => checkStep(step, limits)).toThrow(
     expect.objectContaining({ name: 'EngineError', code: 'step' }),
   );
+});
+
+test('pages are copied only where they can be moved', () => {
+  const step = moving({ from: 0, to: 1, count: 1 });
+  checkStep(step, limits);
+  expect(() => checkStep(step, { ...limits, movesPages: false })).toThrow(/cannot be copied/);
 });
 
 test('a text of 130,000 tokens is checked like any other', () => {

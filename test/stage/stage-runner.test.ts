@@ -113,6 +113,20 @@ describe('a stage runner', () => {
     expect(released).toEqual([1, 2]);
   });
 
+  test('moves pages whatever is cancelled, and learns no costs from that', async () => {
+    const { stage, runner, enqueue, forwarded, released } = start();
+    const copies = [{ from: 0, to: 1, count: 1 }];
+    enqueue({ id: 1, epoch: 1, segments: [], copies, inOrder: true });
+    runner.cancel(cancelled(1, 1, 2));
+    await settle();
+    runner.cancel(cancelled(2, 1));
+    expect(stage).toMatchObject({ computed: ['1: '], aborted: 0 });
+    await stage.finish();
+    expect(forwarded).toEqual(['1: : ']);
+    expect(released).toEqual([1]);
+    expect(runner.stats).toMatchObject({ steps: 1, times: [] });
+  });
+
   test('counts what it computed, and learns what it costs', async () => {
     const { stage, runner, enqueue } = start();
     expect(runner.stats).toMatchObject({ steps: 0, computeMs: 0, times: [] });

@@ -35,7 +35,7 @@ export class DeterministicStage implements Stage {
   readonly memory: StageMemory = { weights: 0, kv: 0, compute: 0 };
   readonly kvType = 'f16';
   readonly shard: Shard;
-  readonly #cells: Cell[] = [];
+  readonly #cells: (Cell | undefined)[] = [];
   /** By slot, what stands for all tokens so far. */
   readonly #states: number[] = [];
   #abort: (() => void) | undefined;
@@ -61,6 +61,9 @@ export class DeterministicStage implements Stage {
     });
     aborted.catch(() => undefined);
     await Promise.race([this.delay(), aborted]);
+    for (const { from, to, count } of step.copies ?? [])
+      for (let i = 0; i < count * pageCells; i++)
+        this.#cells[to * pageCells + i] = this.#cells[from * pageCells + i];
     const states = step.segments.flatMap((segment) => this.#compute(segment));
     const rows = states.map((state, row) => mix(state, incoming[row * this.hiddenSize] ?? 0));
     if (this.shard.head) return results(step, rows);

@@ -158,6 +158,8 @@ export interface Ready {
   readonly compute: number;
   /** What keys and values are kept in: "f16", "q8_0", "q4_0", "f32" or "int8". */
   readonly kvType: string;
+  /** Whether its cells can be moved. */
+  readonly movesPages: boolean;
 }
 
 /** Loading or linking a stage failed ("load", "link"), or the link to the next stage has ended ("lost"). */
@@ -236,6 +238,10 @@ export interface StepBody {
   readonly segments: readonly Segment[];
   /** Where keys and values are kept as whole numbers, this step's are what scales are chosen by. */
   readonly calibratesKv: boolean;
+  /** Pages that are copied before anything is computed: from, to and count of each, one after the other. */
+  readonly copies: Uint8Array;
+  /** It must not overtake steps that came before. */
+  readonly inOrder: boolean;
 }
 
 /** Arrays are little-endian int32, as bytes: n of them cost one copy. */

@@ -1,4 +1,5 @@
 import os from 'node:os';
+import type { PageCopy } from '../../step/pages.js';
 import type { Sampling } from '../../step/sampling.js';
 import {
   mostLogprobs,
@@ -15,8 +16,15 @@ import { TransportError } from '../wire/errors.js';
 if (os.endianness() !== 'LE') throw new Error('daisychain needs a little-endian machine');
 
 /** What of a step travels in the payload, before the hidden states. */
-export function encodeBody({ segments, calibratesKv = false }: Step): Uint8Array {
-  return encodeStepBody({ segments: segments.map(segmentMessage), calibratesKv });
+export function encodeBody(step: Step): Uint8Array {
+  const { segments, calibratesKv = false, inOrder = false, copies = [] } = step;
+  const pages = Int32Array.from(copies.flatMap(({ from, to, count }) => [from, to, count]));
+  return encodeStepBody({
+    segments: segments.map(segmentMessage),
+    calibratesKv,
+    inOrder,
+    copies: toBytes(pages),
+  });
 }
 
 function segmentMessage({ visible, state, ...segment }: Segment): wire.Segment {
@@ -45,12 +53,27 @@ function segmentMessage({ visible, state, ...segment }: Segment): wire.Segment {
 export function readStep({ id, epoch }: Messages['step'], body: Uint8Array): Step {
   const message = demand(decodeStepBody(body), 'a body that is none');
   const segments = message.segments.map(readSegment);
-  const { calibratesKv } = message;
+  const { calibratesKv, inOrder } = message;
+  const copies = readCopies(message.copies);
   const sequences = new Set(segments.map(({ sequence }) => sequence));
   demand(id > 0, 'no id');
-  demand(segments.length > 0 && sequences.size === segments.length, 'its sequences');
+  demand(sequences.size === segments.length, 'its sequences');
+  demand((segments.length === 0) === copies.length > 0, 'neither segments nor copies, or both');
   demand(!calibratesKv || segments.length === 1, 'several segments to calibrate by');
-  return { id, epoch, segments, calibratesKv };
+  return {
+    ...{ id, epoch, segments, calibratesKv },
+    ...(copies.length > 0 ? { copies } : {}),
+    ...(inOrder ? { inOrder } : {}),
+  };
+}
+
+function readCopies(bytes: Uint8Array): PageCopy[] {
+  const pages = fromBytes(bytes);
+  demand(pages.length % 3 === 0, 'copies that are none');
+  return Array.from({ length: pages.length / 3 }, (_, i) => {
+    const [from = 0, to = 0, count = 0] = pages.subarray(3 * i);
+    return { from, to, count };
+  });
 }
 
 function readSegment(message: wire.Segment): Segment {

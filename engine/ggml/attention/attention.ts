@@ -81,6 +81,16 @@ export interface AttentionWay {
   /** Describes the tensors of a layer. */
   describe(context: Pointer, attention: CellAttention): LayerCache;
   /**
+   * What is kept in some cells, of every tensor of a layer.
+   * @returns views of equal shape for equal numbers of cells
+   */
+  cellsOf(
+    context: Pointer,
+    attention: CellAttention,
+    cache: LayerCache,
+    window: CellWindow,
+  ): Pointer[];
+  /**
    * Writes rows' keys and values to their cells.
    * @param keys [keySize, kvHeads, rows] f32
    * @param values [valueSize, kvHeads, rows] f32; undefined where they are a part of the keys

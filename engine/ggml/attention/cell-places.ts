@@ -38,6 +38,11 @@ export class CellPlaces {
     return this.rings * this.kept;
   }
 
+  /** Whether cells of a conversation share places. */
+  get isRing(): boolean {
+    return this.kept < this.cells;
+  }
+
   /** The place of a cell. */
   of(cell: number): number {
     return this.#ringOf(cell) + ((cell % this.cells) % this.kept);
@@ -62,7 +67,7 @@ export class CellPlaces {
   windowOf(visible: Visible, step: number, places: number): CellWindow {
     const from = this.#seenFrom(visible);
     const end = seenEnd(visible);
-    const isRing = this.kept < this.cells;
+    const { isRing } = this;
     const origin = isRing ? this.#ringOf(from) : visible.windowStart;
     const [first, last] = [this.of(from), this.of(end - 1)];
     const isWhole = isRing && (last < first || end - from > this.kept);

@@ -3,6 +3,7 @@ import type {
   AttentionPiece,
   AttentionWay,
   CellAttention,
+  CellWindow,
   GraphPlace,
   LayerCache,
   MaskedPiece,
@@ -37,6 +38,23 @@ export class FlashAttention implements AttentionWay {
     const { ggml, type, cells } = this;
     const kept = (size: number) => ggml.newTensor2d(context, type, kvHeads * size, cells);
     return isLatent ? { keys: kept(keySize) } : { keys: kept(keySize), values: kept(valueSize) };
+  }
+
+  cellsOf(
+    context: Pointer,
+    { kvHeads, keySize, valueSize }: CellAttention,
+    { keys, values }: LayerCache,
+    { windowStart, windowLength }: CellWindow,
+  ): Pointer[] {
+    const { ggml, type } = this;
+    const part = (tensor: Pointer, size: number) => {
+      const rowBytes = ggml.rowBytes(type, kvHeads * size);
+      const offset = windowStart * rowBytes;
+      return ggml.view2d(context, tensor, kvHeads * size, windowLength, rowBytes, offset);
+    };
+    return values === undefined
+      ? [part(keys, keySize)]
+      : [part(keys, keySize), part(values, valueSize)];
   }
 
   store(

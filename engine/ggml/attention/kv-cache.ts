@@ -7,6 +7,7 @@ import {
   cellAttention,
   type AttentionWay,
   type CellAttention,
+  type CellWindow,
   type LayerCache,
 } from './attention.js';
 import { CellPlaces, type CellOptions } from './cell-places.js';
@@ -82,6 +83,26 @@ export class KvCache implements Disposable {
     const layer = this.#layers[index - this.firstLayer];
     if (!layer) throw new EngineError('internal', `layer ${index} keeps no cells here`);
     return layer;
+  }
+
+  /** Whether a cell is in the same place in all layers, so that its keys and values can be moved. */
+  get movesCells(): boolean {
+    return this.groups.every(({ places }) => !places.isRing);
+  }
+
+  /** Tensors of all layers. */
+  get tensors(): number {
+    return this.#layers.reduce(
+      (sum, layer) => sum + (layer ? Object.keys(layer.cache).length : 0),
+      0,
+    );
+  }
+
+  /** What is kept in some cells: a view of every tensor, in the order of layers. */
+  cellsOf(context: Pointer, window: CellWindow): Pointer[] {
+    return this.#layers.flatMap((layer) =>
+      layer ? layer.group.way.cellsOf(context, layer.group.attention, layer.cache, window) : [],
+    );
   }
 
   [Symbol.dispose](): void {

@@ -7,6 +7,7 @@ import type {
   AttentionPiece,
   AttentionWay,
   CellAttention,
+  CellWindow,
   GraphPlace,
   LayerCache,
   MaskedPiece,
@@ -89,6 +90,17 @@ export class ProductAttention implements AttentionWay {
     const keys = ggml.newTensor3d(context, keyType, keySize, cells, kvHeads);
     if (isLatent) return { keys };
     return { keys, values: ggml.newTensor3d(context, tensorType.f16, cells, valueSize, kvHeads) };
+  }
+
+  cellsOf(
+    context: Pointer,
+    attention: CellAttention,
+    cache: LayerCache,
+    window: CellWindow,
+  ): Pointer[] {
+    const keys = this.#views.keys(context, attention, cache, window);
+    if (cache.values === undefined) return [keys];
+    return [keys, this.#views.transposedValues(context, attention, cache, window)];
   }
 
   store(

@@ -60,7 +60,7 @@ const samples: Messages = {
   tensorData: { name: 'a', offset: 2 ** 40 + 4096 },
   stored: { bytes: 2 ** 35 },
   loadProgress: { stage: 1, loadedBytes: 0, totalBytes: 2 ** 41 },
-  ready: { stage: 1, weights: 2 ** 36, kv: 1, compute: 0, kvType: 'f16' },
+  ready: { stage: 1, weights: 2 ** 36, kv: 1, compute: 0, kvType: 'f16', movesPages: true },
   failed: { stage: 0, code: 'load', message: 'cannot' },
   keepPages: { request: 1, stage: 1, epoch: 2, keys: new Uint8Array(64).fill(7), pages: [0, 300] },
   knownPages: { request: 2, stage: 1, keys: new Uint8Array(0) },

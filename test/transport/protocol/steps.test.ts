@@ -38,6 +38,15 @@ describe('steps', () => {
     expect(roundTrip(step)).toEqual(step);
   });
 
+  test('that copy pages have nothing else', () => {
+    const copies = [
+      { from: 0, to: 7, count: 3 },
+      { from: 9, to: 0, count: 2 },
+    ];
+    const step = { ...stepOf(1), segments: [], copies, inOrder: true };
+    expect(roundTrip(step)).toEqual(step);
+  });
+
   test('that calibrate say so', () => {
     const step = { ...stepOf(3), calibratesKv: true };
     expect(roundTrip(step)).toEqual(step);
@@ -106,6 +115,8 @@ describe('a body that is not well-formed is refused:', () => {
       'an infinite penalty',
       bodyWith({ sampling: { ...whole.segments[0]!.sampling, repetitionPenalty: Infinity } }),
     ],
+    ['half a copy', encodeStepBody({ ...whole, segments: [], copies: ints(0, 1) })],
+    ['copies beside segments', encodeStepBody({ ...whole, copies: ints(0, 1, 1) })],
     ['half a recent token', bodyWith({ recentTokens: new Uint8Array(2) })],
   ])('%s', (_, body) => {
     expect(() => readStep(header, body)).toThrow(TransportError);

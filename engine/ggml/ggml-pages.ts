@@ -1,0 +1,136 @@
+import { pageCells, type PageCopy } from '../../step/pages.js';
+import type { StagePages } from '../engine.js';
+import type { KvCache } from './attention/kv-cache.js';
+import type { Backend } from './backend.js';
+import type { Ggml, Pointer } from './bindings.js';
+import { unsupportedOp } from './devices.js';
+import { SmallGraph } from './small-graph.js';
+
+/** Moves keys and values in whole pages, of all layers: within the cache, out of it, and back. */
+export class GgmlPages implements StagePages {
+  /** @param bytes of a page */
+  private constructor(
+    private readonly ggml: Ggml,
+    private readonly backend: Backend,
+    private readonly kv: KvCache,
+    readonly bytes: number,
+  ) {}
+
+  /**
+   * @param cells of the stage
+   * @returns undefined where there is no page, its cells share places, or the device cannot copy what is kept in them
+   * @throws EngineError 'memory'
+   */
+  static of(ggml: Ggml, backend: Backend, kv: KvCache, cells: number): GgmlPages | undefined {
+    if (!kv.movesCells || cells < pageCells) return undefined;
+    if (kv.tensors === 0) return new GgmlPages(ggml, backend, kv, 0);
+    let bytes = 0;
+    using trial = new SmallGraph(
+      ggml,
+      backend.device,
+      (context, graph) => {
+        const views = kv.cellsOf(context, { windowStart: 0, windowLength: pageCells });
+        const copies = views.map((view) => ggml.contiguous(context, view));
+        bytes = copies.reduce((sum, copy) => sum + ggml.tensorBytes(copy), 0);
+        const back = copies.map((copy, i) => ggml.copy(context, copy, views[i]!));
+        for (const copy of back) ggml.expand(graph, copy);
+        return { input: copies[0]!, result: back.at(-1)! };
+      },
+      8 * kv.tensors,
+    );
+    if (unsupportedOp(ggml, backend.device, trial.graph) !== undefined) return undefined;
+    return new GgmlPages(ggml, backend, kv, bytes);
+  }
+
+  /** @throws EngineError 'compute', 'memory' */
+  async copy(copies: readonly PageCopy[]): Promise<void> {
+    if (this.kv.tensors === 0) return;
+    for (const { from, to, count } of copies)
+      await this.#compute((context) => {
+        const into = this.#pages(context, to, count);
+        return this.#pages(context, from, count).map((source, i) =>
+          this.ggml.copy(context, source, into[i]!),
+        );
+      });
+  }
+
+  /** @returns [bytes] @throws EngineError 'compute', 'memory' */
+  async read(page: number): Promise<Uint8Array> {
+    const content = new Uint8Array(this.bytes);
+    if (this.kv.tensors === 0) return content;
+    let copies: readonly Pointer[] = [];
+    await this.#compute(
+      (context) =>
+        (copies = this.#pages(context, page, 1).map((view) => {
+          const copy = this.ggml.contiguous(context, view);
+          this.ggml.setOutput(copy);
+          return copy;
+        })),
+      () => this.#transfer(copies, content, this.ggml.tensorGet),
+    );
+    return content;
+  }
+
+  /** @param content as `read` gives it @throws EngineError 'compute', 'memory' */
+  async write(page: number, content: Uint8Array): Promise<void> {
+    if (this.kv.tensors === 0) return;
+    let copies: readonly Pointer[] = [];
+    await this.#compute(
+      (context) => {
+        const views = this.#pages(context, page, 1);
+        copies = views.map((view) => {
+          const copy = this.ggml.alike(context, view);
+          this.ggml.setInput(copy);
+          return copy;
+        });
+        return copies.map((copy, i) => this.ggml.copy(context, copy, views[i]!));
+      },
+      undefined,
+      () => this.#transfer(copies, content, this.ggml.tensorSet),
+    );
+  }
+
+  /**
+   * @param build makes what is to be computed
+   * @param then is called while the graph's tensors are still there
+   * @param first is called before it is computed
+   */
+  async #compute(
+    build: (context: Pointer) => readonly Pointer[],
+    then?: () => void,
+    first?: () => void,
+  ): Promise<void> {
+    const { ggml, backend, kv } = this;
+    using graph = new SmallGraph(
+      ggml,
+      backend.device,
+      (context, graph) => {
+        const results = build(context);
+        for (const result of results) ggml.expand(graph, result);
+        return { input: results[0]!, result: results.at(-1)! };
+      },
+      8 * kv.tensors,
+    );
+    first?.();
+    await backend.compute(graph.graph);
+    then?.();
+  }
+
+  #pages(context: Pointer, first: number, count: number): Pointer[] {
+    const [windowStart, windowLength] = [first * pageCells, count * pageCells];
+    return this.kv.cellsOf(context, { windowStart, windowLength });
+  }
+
+  #transfer(
+    tensors: readonly Pointer[],
+    content: Uint8Array,
+    move: (tensor: Pointer, part: Uint8Array, offset: number, length: number) => void,
+  ): void {
+    let offset = 0;
+    for (const tensor of tensors) {
+      const length = this.ggml.tensorBytes(tensor);
+      move(tensor, content.subarray(offset, offset + length), 0, length);
+      offset += length;
+    }
+  }
+}
