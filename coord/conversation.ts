@@ -8,7 +8,7 @@ import {
   type GenerationSummary,
 } from './generation.js';
 import { nextToken, type Computing } from './next-token.js';
-import { Sequence } from './sequence.js';
+import { Sequence, type SavedText } from './sequence.js';
 import { giveUpDrafts, SpeculativeDecoder, type SequenceDrafts } from './speculative-decoder.js';
 
 /** What a conversation works with. */
@@ -46,6 +46,22 @@ export class Conversation {
   /** Tokens whose keys and values are in cells. */
   get computedTokens(): number {
     return this.#sequence.computed.at;
+  }
+
+  /** What it takes to go on in another process. @throws CoordinatorError 'conversation' when it is closed, or answers */
+  save(): SavedText {
+    this.#checkIdle();
+    return this.#sequence.saved;
+  }
+
+  /**
+   * Goes on with a text that was saved, as if it had not ended.
+   * @throws CoordinatorError 'conversation' when it is closed, or answers; 'context' when the text does not fit
+   */
+  resume(saved: SavedText): void {
+    this.#checkIdle();
+    this.#checkFits(saved.tokens);
+    this.#sequence.resume(saved);
   }
 
   /** Forgets all tokens. @throws CoordinatorError 'conversation' when it is closed, or answers */

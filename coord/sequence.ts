@@ -15,6 +15,15 @@ export interface Stretch {
   readonly isPrompt: boolean;
 }
 
+/** A text, and how it was computed: all it takes to compute it again as it was, in another process too. */
+export interface SavedText {
+  readonly tokens: Int32Array;
+  /** Leading tokens that were computed. */
+  readonly computed: number;
+  /** Which of these were read as prompts: tokens [first, end), ascending. */
+  readonly prompts: readonly Omit<Stretch, 'isPrompt'>[];
+}
+
 /** One text on its way through the stages: its tokens, its cells, how it is sampled, and where its tokens go. */
 export class Sequence {
   /** 1 to 2^32 - 1; names it in steps. */
@@ -58,6 +67,21 @@ export class Sequence {
       this.states.forget();
     }
     this.#epoch = epoch;
+  }
+
+  /** The text as far as it is certain. */
+  get saved(): SavedText {
+    const tokens = this.text.tokens.slice(0, this.text.certain);
+    return { tokens, computed: this.#knownEnd, prompts: this.#prompts };
+  }
+
+  /** Begins with a text that was saved: it is computed again as it was then. */
+  resume({ tokens, computed, prompts }: SavedText): void {
+    this.text.replace(tokens);
+    this.computed.at = 0;
+    this.states.forget();
+    this.#known.at = Math.min(computed, tokens.length);
+    this.#prompts = prompts;
   }
 
   /** Where computing has to begin for what follows the first `end` tokens: those before are there. */

@@ -7,10 +7,12 @@ import type { ChatFormat } from '../../model/chat-format/chat-format.js';
 import { ModelError } from '../../model/errors.js';
 import type { Tokenizer } from '../../model/tokenizer.js';
 import { answerPrompt, describeSummary } from '../answer.js';
+import { describeSessions, type ChatSession } from './chat-session.js';
 import { helpText, parseCommand, type ChatCommand } from './commands.js';
 import { describeDrafts, describeStages, type Display } from './display.js';
 import { InputAssembler } from './input-assembler.js';
 import type { LineReader } from './line-reader.js';
+import type { SessionFolder } from './session-folder.js';
 import type { Transcript } from './transcript.js';
 
 export interface ChatOptions {
@@ -19,6 +21,8 @@ export interface ChatOptions {
   readonly tokenizer: Tokenizer;
   readonly format: ChatFormat;
   readonly transcript: Transcript;
+  readonly session: ChatSession;
+  readonly sessions: SessionFolder;
   readonly reader: LineReader;
   readonly display: Display;
   readonly settings: Settings;
@@ -30,6 +34,7 @@ export class ChatLoop {
   readonly #left: Promise<undefined>;
   #leave!: () => void;
   #hasLeft = false;
+  #saves = true;
   #answering: AbortController | undefined;
 
   constructor(private readonly options: ChatOptions) {
@@ -84,12 +89,17 @@ export class ChatLoop {
   }
 
   async #obey(command: ChatCommand): Promise<void> {
-    const { display, transcript, cluster, conversation } = this.options;
+    const { display, transcript, session, sessions, cluster, conversation } = this.options;
     switch (command.name) {
       case 'reset':
-        transcript.reset();
-        conversation.reset();
+        session.reset();
         return display.note('a new conversation');
+      case 'save':
+        return this.#tell(() => `saved as "${session.save(command.argument || undefined)}"`);
+      case 'load':
+        return this.#tell(() => session.resume(sessions.find(command.argument || undefined)));
+      case 'sessions':
+        return display.note(describeSessions(sessions.list()));
       case 'stats': {
         const stats = await cluster.coordinator.stats();
         display.note(describeStages(stats, conversation.computedTokens, cluster.context));
@@ -134,7 +144,10 @@ export class ChatLoop {
         },
       );
       if (begun) display.line();
-      if (answer.tokens.length > 0) transcript.finish(turn, answer);
+      if (answer.tokens.length > 0) {
+        transcript.finish(turn, answer);
+        this.#save();
+      }
       display.note(describeSummary(answer.summary));
       if (answer.summary.finishReason === 'context') display.warning(contextHint);
     } catch (error) {
@@ -142,6 +155,27 @@ export class ChatLoop {
       display.warning(this.#remark(error));
     } finally {
       this.#answering = undefined;
+    }
+  }
+
+  /** What can fail without harm to the chat. */
+  #tell(act: () => string): void {
+    const { display } = this.options;
+    try {
+      display.note(act());
+    } catch (error) {
+      display.warning((error as Error).message);
+    }
+  }
+
+  /** A chat goes on where it cannot be saved. */
+  #save(): void {
+    if (!this.#saves) return;
+    try {
+      this.options.session.save();
+    } catch (error) {
+      this.#saves = false;
+      this.options.display.warning(`this chat is not saved: ${(error as Error).message}`);
     }
   }
 

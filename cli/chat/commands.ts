@@ -2,6 +2,9 @@ import { nearest } from '../../app/settings/nearest.js';
 
 const commands = {
   reset: 'begin a new conversation',
+  save: 'NAME names this conversation; it is saved after every answer (as "last" without a name)',
+  load: 'NAME goes on with a saved conversation; alone, with the latest',
+  sessions: 'the conversations that are saved',
   stats: 'what the stages did since the start of the last answer',
   system: 'TEXT sets the system prompt, from the next message on; alone it shows it',
   help: 'show this',
@@ -30,7 +33,7 @@ export function parseCommand(input: string): ChatCommand | undefined {
 }
 
 export const helpText = [
-  ...names.map((name) => `/${name.padEnd(8)}${commands[name]}`),
+  ...names.map((name) => `/${name.padEnd(10)}${commands[name]}`),
   'A line that ends with \\ goes on in the next; """ begins and ends a text of several lines.',
   'Ctrl-C stops an answer; on an empty line it leaves.',
 ].join('\n');

@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import path from 'node:path';
+import { writePrivateFile } from './private-file.js';
 
 /** Entries that are kept. */
 export const historySize = 1000;
@@ -21,10 +21,7 @@ export class HistoryFile {
   write(entries: readonly string[]): void {
     const lines = entries.slice(0, historySize).reverse();
     try {
-      fs.mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
-      const temporary = `${this.file}.${process.pid}`;
-      fs.writeFileSync(temporary, lines.map((line) => `${line}\n`).join(''), { mode: 0o600 });
-      fs.renameSync(temporary, this.file);
+      writePrivateFile(this.file, lines.map((line) => `${line}\n`).join(''));
     } catch {
       return;
     }

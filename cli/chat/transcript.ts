@@ -13,7 +13,20 @@ export interface Turn {
   readonly tokens: Int32Array;
 }
 
-const nothing = { text: '', tokens: 0 };
+/** The turns that are finished, as text and in tokens of the conversation. */
+interface Finished {
+  readonly text: string;
+  readonly tokens: number;
+}
+
+/** A transcript as it can be kept. */
+export interface SavedTranscript {
+  readonly system: string | undefined;
+  readonly messages: readonly ChatMessage[];
+  readonly finished: Finished;
+}
+
+const nothing: Finished = { text: '', tokens: 0 };
 
 /**
  * The messages of a conversation. A new turn begins with exactly the tokens that the conversation holds wherever the
@@ -21,7 +34,6 @@ const nothing = { text: '', tokens: 0 };
  */
 export class Transcript {
   #messages: readonly ChatMessage[] = [];
-  /** The turns that are finished, as text and in tokens of the conversation. */
   #finished = nothing;
   /** How many of those tokens the conversation still begins with. */
   readonly #kept: Mark;
@@ -68,15 +80,32 @@ export class Transcript {
     this.#kept.at = this.#finished.tokens;
   }
 
+  get saved(): SavedTranscript {
+    const finished = this.#isHeld ? this.#finished : nothing;
+    return { system: this.system, messages: this.#messages, finished };
+  }
+
+  /** Goes on with another one. @param isHeld whether the conversation holds its tokens; otherwise they are made anew */
+  resume({ system, messages, finished }: SavedTranscript, isHeld: boolean): void {
+    this.system = system;
+    this.#messages = messages;
+    this.#finished = isHeld ? finished : nothing;
+    this.#kept.at = this.#finished.tokens;
+  }
+
   /** Forgets all messages, but not the system prompt. */
   reset(): void {
     this.#messages = [];
     this.#finished = nothing;
   }
 
+  get #isHeld(): boolean {
+    return this.#kept.at === this.#finished.tokens;
+  }
+
   #tokenize(text: string): Int32Array {
     const { text: begin, tokens: count } = this.#finished;
-    if (count === 0 || this.#kept.at !== count || !text.startsWith(begin))
+    if (count === 0 || !this.#isHeld || !text.startsWith(begin))
       return promptTokens(text, this.tokenizer);
     const rest = text.slice(begin.length);
     const added = this.tokenizer.encode(rest, { parseSpecial: true, addSpecial: false });

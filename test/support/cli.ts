@@ -22,8 +22,9 @@ export class RunningCommand implements AsyncDisposable {
   readonly child: ChildProcess;
   #waiting: (() => void)[] = [];
 
-  constructor(args: readonly string[], input?: string) {
-    const state = fs.mkdtempSync(path.join(os.tmpdir(), 'daisychain-cli-'));
+  /** @param home its home folder; default: one of its own */
+  constructor(args: readonly string[], input?: string, home?: string) {
+    const state = home ?? fs.mkdtempSync(path.join(os.tmpdir(), 'daisychain-cli-'));
     this.child = spawn(process.execPath, [program, ...args], {
       cwd: fileURLToPath(root),
       env: {
@@ -41,7 +42,7 @@ export class RunningCommand implements AsyncDisposable {
     this.child.stderr?.on('data', (data: Buffer) => this.#add({ stderr: data.toString() }));
     this.ended = new Promise((resolve) => {
       this.child.once('close', (code) => {
-        fs.rmSync(state, { recursive: true, force: true });
+        if (home === undefined) fs.rmSync(state, { recursive: true, force: true });
         resolve({ code, stdout: this.stdout, stderr: this.stderr });
         this.#add({});
       });
