@@ -1,4 +1,5 @@
-import { pageCells, type PageCopy } from '../../step/pages.js';
+import { pageCells, pagesFor, type PageCopy } from '../../step/pages.js';
+import type { Segment } from '../../step/step.js';
 import type { StagePages } from '../engine.js';
 import type { KvCache } from './attention/kv-cache.js';
 import type { Backend } from './backend.js';
@@ -8,13 +9,17 @@ import { SmallGraph } from './small-graph.js';
 
 /** Moves keys and values in whole pages, of all layers: within the cache, out of it, and back. */
 export class GgmlPages implements StagePages {
+  /** By page. The last may be a part of one, which only windows reach that are longer than what is seen. */
+  readonly #isWritten: Uint8Array;
   /** @param bytes of a page */
   private constructor(
     private readonly ggml: Ggml,
     private readonly backend: Backend,
     private readonly kv: KvCache,
     readonly bytes: number,
-  ) {}
+  ) {
+    this.#isWritten = new Uint8Array(kv.tensors === 0 ? 0 : Math.ceil(kv.cells / pageCells));
+  }
 
   /**
    * @param cells of the stage
@@ -42,16 +47,33 @@ export class GgmlPages implements StagePages {
     return new GgmlPages(ggml, backend, kv, bytes);
   }
 
+  /**
+   * Clears pages that attention is about to look at for the first time: it multiplies masked cells by zero, so they must
+   * be finite. To clear them all when a stage is loaded would take long, and all of their memory.
+   * @throws EngineError 'compute', 'memory'
+   */
+  async clearNew(segments: readonly Segment[]): Promise<void> {
+    for (const { visible } of segments) {
+      const first = Math.floor(visible.windowStart / pageCells);
+      // Windows are rounded up to steps, of which none is longer than a page.
+      const end = pagesFor(visible.windowStart + pagesFor(visible.windowLength) * pageCells);
+      for (let page = first; page < Math.min(end, this.#isWritten.length); page++)
+        if (this.#isWritten[page] === 0) await this.#clear(page);
+    }
+  }
+
   /** @throws EngineError 'compute', 'memory' */
   async copy(copies: readonly PageCopy[]): Promise<void> {
     if (this.kv.tensors === 0) return;
-    for (const { from, to, count } of copies)
+    for (const { from, to, count } of copies) {
       await this.#compute((context) => {
         const into = this.#pages(context, to, count);
         return this.#pages(context, from, count).map((source, i) =>
           this.ggml.copy(context, source, into[i]!),
         );
       });
+      this.#isWritten.fill(1, to, to + count);
+    }
   }
 
   /** @returns [bytes] @throws EngineError 'compute', 'memory' */
@@ -72,22 +94,36 @@ export class GgmlPages implements StagePages {
   }
 
   /** @param content as `read` gives it @throws EngineError 'compute', 'memory' */
-  async write(page: number, content: Uint8Array): Promise<void> {
+  write(page: number, content: Uint8Array): Promise<void> {
+    return this.#fill(page, (inputs) => this.#transfer(inputs, content, this.ggml.tensorSet));
+  }
+
+  #clear(page: number): Promise<void> {
+    const { ggml } = this;
+    return this.#fill(page, (inputs) => {
+      for (const input of inputs) ggml.tensorFill(input, 0, 0, ggml.tensorBytes(input));
+    });
+  }
+
+  /** @param set gives a page's worth of every tensor its content */
+  async #fill(page: number, set: (inputs: readonly Pointer[]) => void): Promise<void> {
     if (this.kv.tensors === 0) return;
-    let copies: readonly Pointer[] = [];
+    const { ggml } = this;
+    let inputs: readonly Pointer[] = [];
     await this.#compute(
       (context) => {
         const views = this.#pages(context, page, 1);
-        copies = views.map((view) => {
-          const copy = this.ggml.alike(context, view);
-          this.ggml.setInput(copy);
-          return copy;
+        inputs = views.map((view) => {
+          const input = ggml.alike(context, view);
+          ggml.setInput(input);
+          return input;
         });
-        return copies.map((copy, i) => this.ggml.copy(context, copy, views[i]!));
+        return inputs.map((input, i) => ggml.copy(context, input, views[i]!));
       },
       undefined,
-      () => this.#transfer(copies, content, this.ggml.tensorSet),
+      () => set(inputs),
     );
+    this.#isWritten[page] = 1;
   }
 
   /**
@@ -117,7 +153,8 @@ export class GgmlPages implements StagePages {
   }
 
   #pages(context: Pointer, first: number, count: number): Pointer[] {
-    const [windowStart, windowLength] = [first * pageCells, count * pageCells];
+    const windowStart = first * pageCells;
+    const windowLength = Math.min(count * pageCells, this.kv.cells - windowStart);
     return this.kv.cellsOf(context, { windowStart, windowLength });
   }
 

@@ -129,6 +129,7 @@ export class GgmlStage implements Stage {
       signal?.throwIfAborted();
       // A state belongs to a text, and stands for all of it.
       const pages = states.isUsed ? undefined : GgmlPages.of(ggml, backend, kv, options.cells);
+      if (!pages) await kv.clear(signal);
       const limits = stepLimits(options, sizes.vocabulary, {
         movesPages: pages !== undefined,
         states: states.isUsed ? slots : 0,
@@ -199,6 +200,7 @@ export class GgmlStage implements Stage {
   async #compute(step: Step, hidden: Float32Array, demand: HeadDemand): Promise<StepGraph> {
     this.#isGivenUp = false;
     const { segments } = step;
+    await this.computing.pages?.clearNew(segments);
     const graph = this.computing.graphs.get(stepShape(step, demand, this.parts.kv));
     await graph.setInputs(segments, this.#entering(step, hidden), demand.rows);
     await this.#run(graph);

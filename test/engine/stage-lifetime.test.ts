@@ -124,16 +124,14 @@ describe('loading', () => {
     let turned = false;
     setImmediate(() => (turned = true));
     using cache = await KvCache.allocate(ggml, bufferType, layers, choose, options);
+    await cache.clear(undefined);
     expect(turned).toBe(true);
     expect(cache.bytes).toBeGreaterThan(0);
 
     const giveUp = new AbortController();
     const reason = new Error('nobody waits for it');
     setImmediate(() => giveUp.abort(reason));
-    const loading = KvCache.allocate(ggml, bufferType, layers, choose, {
-      ...options,
-      signal: giveUp.signal,
-    });
+    const loading = cache.clear(giveUp.signal);
     await expect(loading).rejects.toBe(reason);
   });
 });

@@ -51,23 +51,23 @@ export class KvCache implements Disposable {
   }
 
   /**
+   * Describes and allocates what nothing is in yet, not even zeros.
    * @param layers of the stage
    * @param choose how layers attend that attend alike, to so many cells
-   * @throws EngineError 'memory'; the signal's reason
+   * @throws EngineError 'memory'
    */
   static async allocate(
     ggml: Ggml,
     bufferType: Pointer,
     layers: readonly Layer[],
     choose: (attention: CellAttention, cells: number) => Promise<AttentionWay>,
-    options: CellOptions & Pick<StageOptions, 'shard' | 'signal'>,
+    options: CellOptions & Pick<StageOptions, 'shard'>,
   ): Promise<KvCache> {
-    const { shard, signal } = options;
+    const { shard } = options;
     const grouped = await groupLayers(layers, choose, options);
     const cache = new KvCache(ggml, bufferType, grouped, shard.firstLayer);
     try {
       if (cache.groups.length > 0) cache.#arena.allocate('KV cache');
-      await cache.#clear(signal);
       return cache;
     } catch (error) {
       cache[Symbol.dispose]();
@@ -90,6 +90,11 @@ export class KvCache implements Disposable {
     return this.groups.every(({ places }) => !places.isRing);
   }
 
+  /** Cells that there is memory for, where it moves them. */
+  get cells(): number {
+    return Math.min(...this.groups.map(({ way }) => way.cells));
+  }
+
   /** Tensors of all layers. */
   get tensors(): number {
     return this.#layers.reduce(
@@ -105,12 +110,8 @@ export class KvCache implements Disposable {
     );
   }
 
-  [Symbol.dispose](): void {
-    this.#arena[Symbol.dispose]();
-  }
-
-  /** Attention multiplies masked cells by zero, so what never was written must be finite. */
-  async #clear(signal: AbortSignal | undefined): Promise<void> {
+  /** Attention multiplies masked cells by zero, so what never was written must be finite. @throws the signal's reason */
+  async clear(signal: AbortSignal | undefined): Promise<void> {
     const fill = promisify(this.ggml.tensorFill.async);
     for (const layer of this.#layers)
       for (const tensor of [layer?.cache.keys, layer?.cache.values]) {
@@ -121,6 +122,10 @@ export class KvCache implements Disposable {
           await fill(tensor, 0, offset, Math.min(pieceBytes, bytes - offset));
         }
       }
+  }
+
+  [Symbol.dispose](): void {
+    this.#arena[Symbol.dispose]();
   }
 }
 
