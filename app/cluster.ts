@@ -30,7 +30,10 @@ export interface Cluster extends AsyncDisposable {
 }
 
 /** What whoever opens a cluster needs beyond its settings. */
-export interface ClusterNeeds extends Pick<CoordinatorOptions, 'onProgress' | 'onCalibration'> {
+export interface ClusterNeeds extends Pick<
+  CoordinatorOptions,
+  'onProgress' | 'onCalibration' | 'countsRoutings'
+> {
   /** Conversations at once; default 1. */
   readonly conversations?: number;
   /** See `DraftNeeds`. */

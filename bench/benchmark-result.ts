@@ -1,5 +1,7 @@
 import type { DraftStats } from '../coord/speculator.js';
 import type { StageStats } from '../coord/stage-stats.js';
+import type { LayerRoutings } from '../engine/routing-counts.js';
+import type { ExpertUse } from './expert-use.js';
 import type { StageLimit } from './limits.js';
 
 /** What a stage did in a decode step, on average; times in milliseconds. */
@@ -46,6 +48,8 @@ export interface BenchmarkResult {
   readonly ttftMs: number;
   readonly stages: readonly BenchmarkStage[];
   readonly speculation?: SpeculationResult;
+  /** Of one measurement, where routings are counted. */
+  readonly experts?: { readonly prefill: ExpertUse; readonly decode: ExpertUse };
 }
 
 /** How a text of some length is continued. */
@@ -60,6 +64,9 @@ export interface Measurement {
   /** Tokens after the first, of all conversations. */
   readonly tokens: number;
   readonly decodeMs: number;
+  /** What stages did while prompts were read. */
+  readonly prefillStages: readonly StageStats[];
+  /** What they did while answers were decoded. */
   readonly stages: readonly StageStats[];
   readonly speculation: DraftStats | undefined;
 }
@@ -70,19 +77,24 @@ export interface Measured {
   readonly conversations: number;
   /** How near every stage is to what its machine can do, by its place and by what it did. */
   readonly limit: (stage: number, all: readonly StageStats[], textTokens: number) => StageLimit;
+  /** How experts were used; undefined where that is not counted. */
+  readonly expertUse: ((routings: readonly LayerRoutings[]) => ExpertUse) | undefined;
 }
 
 /** The medians of some measurements. @param speculative those with drafts; empty where there are none */
 export function summarize(
   plain: readonly Measurement[],
   speculative: readonly Measurement[],
-  { promptTokens, conversations, limit }: Measured,
+  { promptTokens, conversations, limit, expertUse }: Measured,
 ): BenchmarkResult {
   const ttftMs = median([...plain, ...speculative].map((measurement) => measurement.ttftMs));
   const off = typical(plain);
   const best = speculative.length > 0 ? typical(speculative) : off;
   // How well drafts do differs from time to time, so all times count alike.
   const decode = decodeResult(speculative.length > 0 ? speculative : [off], conversations);
+  const used = (stages: readonly StageStats[]) =>
+    expertUse?.(stages.flatMap(({ routings }) => routings));
+  const [prefill, decoding] = [used(best.prefillStages), used(best.stages)];
   return {
     prefill: { tokens: promptTokens, tokPerSec: (promptTokens * 1000) / ttftMs },
     decode,
@@ -93,6 +105,7 @@ export function summarize(
     ...(best.speculation
       ? { speculation: speculationResult(speculative, decode, decodeResult(plain, conversations)) }
       : {}),
+    ...(prefill && decoding ? { experts: { prefill, decode: decoding } } : {}),
   };
 }
 

@@ -3,6 +3,7 @@ import type { Coordinator } from '../coord/coordinator.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import type { Sampling } from '../step/sampling.js';
 import { median, summarize, type BenchmarkResult, type Measurement } from './benchmark-result.js';
+import { expertUse } from './expert-use.js';
 import { stageLimits } from './stage-limits.js';
 
 /** What to measure. */
@@ -23,6 +24,8 @@ export interface BenchmarkOptions {
   /** The model that is measured, and the cells of all conversations together. */
   readonly source: TensorSource;
   readonly cells: number;
+  /** Whether to tell how experts are used, which stages count then; default false. */
+  readonly experts?: boolean;
   /** Whether every measurement reads the prompt anew; default true. Otherwise the first one's keys and values stay. */
   readonly rereads?: boolean;
   /** Called before every measurement, the one that does not count as 0, which begins when it resolves. */
@@ -56,11 +59,12 @@ export async function benchmark(
   } finally {
     for (const conversation of conversations) conversation.close();
   }
-  const { prompt, conversations: count } = options;
+  const { prompt, conversations: count, experts = false, source } = options;
   return summarize(plain, speculative, {
     promptTokens: prompt.length,
     conversations: count,
     limit,
+    expertUse: experts ? (routings) => expertUse(source, routings) : undefined,
   });
 }
 
@@ -79,6 +83,7 @@ async function measure(
   };
   const ttfts: number[] = [];
   const begun: Int32Array[] = [];
+  await coordinator.stats({ reset: true });
   // One after the other, so that each has the pipeline to itself while it reads its prompt.
   for (const conversation of conversations) {
     if (rereads) conversation.reset();
@@ -87,7 +92,7 @@ async function measure(
     ttfts.push(performance.now() - begin);
     begun.push(Int32Array.from([...prompt, ...first]));
   }
-  await coordinator.stats({ reset: true });
+  const prefillStages = await coordinator.stats({ reset: true });
   const begin = performance.now();
   const answers = await Promise.all(
     conversations.map(async (conversation, i) => {
@@ -105,6 +110,7 @@ async function measure(
     ttftMs: median(ttfts),
     tokens: answers.reduce((sum, { length }) => sum + length, 0),
     decodeMs,
+    prefillStages,
     stages,
     speculation: coordinator.speculation?.stats,
   };

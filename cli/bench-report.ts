@@ -2,7 +2,7 @@ import type { BenchmarkResult, BenchmarkStage, DepthResult } from '../bench/benc
 import type { Comparison } from '../bench/comparison.js';
 import { describeLink, type NamedLink } from '../coord/links.js';
 import type { PlannedStage } from '../coord/plan.js';
-import { formatComparisons, formatDepths, formatLimits } from './bench-tables.js';
+import { formatComparisons, formatDepths, formatExperts, formatLimits } from './bench-tables.js';
 import { formatBytes, formatLatency, formatTable, formatVersions } from './format.js';
 import type { describeMachine } from './machine.js';
 
@@ -69,6 +69,7 @@ export function formatBenchReport(report: BenchReport): string {
     ...formatSpeculation(report),
     formatStages(report),
     formatLimits(report.stages),
+    ...(report.experts ? [formatExperts(report.experts)] : []),
     ...(report.depths ? [formatDepths(report.depths)] : []),
     ...(report.comparisons ? [formatComparisons(report.comparisons)] : []),
   ].join('\n\n');

@@ -1,5 +1,6 @@
-import type { BenchmarkStage, DepthResult } from '../bench/benchmark-result.js';
+import type { BenchmarkResult, BenchmarkStage, DepthResult } from '../bench/benchmark-result.js';
 import type { Comparison } from '../bench/comparison.js';
+import type { ExpertUse, LayerUse } from '../bench/expert-use.js';
 import type { Bound } from '../bench/limits.js';
 import { formatBytes, formatTable } from './format.js';
 
@@ -36,6 +37,40 @@ export function formatDepths(depths: readonly DepthResult[]): string {
     stages.map(({ limit }) => bounds[limit.bound]).join(', '),
   ]);
   return formatTable([heads, ...rows]);
+}
+
+/** How experts were used: means over layers. */
+export function formatExperts(experts: NonNullable<BenchmarkResult['experts']>): string {
+  const heads = [
+    'experts',
+    'hottest',
+    'hottest tenth',
+    'entropy',
+    'least, in layer',
+    'different per step',
+    'read per token',
+    'alone',
+  ];
+  return formatTable([
+    heads,
+    ...Object.entries(experts).map(([name, use]) => [name, ...expertFigures(use)]),
+  ]);
+}
+
+function expertFigures({ layers, bytesPerToken, bytesAlone }: ExpertUse): string[] {
+  const mean = (part: (use: LayerUse) => number) =>
+    layers.reduce((sum, use) => sum + part(use), 0) / layers.length;
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  const least = layers.toSorted((a, b) => a.entropyBits - b.entropyBits)[0];
+  return [
+    percent(mean(({ hottestShare }) => hottestShare)),
+    percent(mean(({ hottestTenthShare }) => hottestTenthShare)),
+    `${mean((use) => use.entropyBits).toFixed(2)} of ${mean((use) => use.mostEntropyBits).toFixed(2)} bits`,
+    least ? `${least.entropyBits.toFixed(2)} in ${least.layer}` : '-',
+    `${mean(({ distinctPerStep }) => distinctPerStep).toFixed(1)} of ${mean(({ counts }) => counts.length).toFixed(0)}`,
+    formatBytes(bytesPerToken),
+    formatBytes(bytesAlone),
+  ];
 }
 
 /** Ours and llama.cpp's figures. */

@@ -13,6 +13,7 @@ import { chromeTrace } from '../bench/chrome-trace.js';
 import { LlamaBenchTurns } from '../bench/comparison.js';
 import { benchmarkDepths } from '../bench/depths.js';
 import type { Coordinator } from '../coord/coordinator.js';
+import { readModel } from '../model/architectures/model.js';
 import { promptTokens } from '../model/prompt-tokens.js';
 import { randomTokens } from '../model/random-tokens.js';
 import { openLlamaBench } from './bench-compare.js';
@@ -34,7 +35,8 @@ Examples:
 
 --json prints {machine, versions, plan, prefill: {tokens, tokPerSec}, decode: {tokens, tokPerSec, tpotMs}, ttftMs,
 speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps, …}, stages}, with --depth also
-depths: [{depth, decode, stages}], with --compare also comparisons: [{test, tokens, tokPerSec, theirs, ratio}].
+depths: [{depth, decode, stages}], with --experts also experts: {prefill, decode}, each {layers: [{layer, counts, rows,
+steps, distinct, entropyBits, …}], bytesPerToken, bytesAlone}, with --compare also comparisons: [{test, tokens, tokPerSec, theirs, ratio}].
 With --worker and --synthetic, start the workers with the same --synthetic and --type: nothing is sent then.`;
 
 interface BenchFlags {
@@ -43,6 +45,7 @@ interface BenchFlags {
   readonly decode: number;
   readonly repeat?: number;
   readonly conversations: number;
+  readonly experts?: boolean;
   readonly depth?: readonly number[];
   readonly compare?: string;
   readonly trace?: string;
@@ -67,6 +70,7 @@ export function addBenchCommand(program: Command): void {
       count,
     )
     .option('--conversations <count>', 'conversations that decode at once', count, 1)
+    .option('--experts', 'count which experts tokens go through, and what steps read for that')
     .option('--depth <tokens>', 'measure decoding after so many tokens too, like 128,1024', counts)
     .option(
       '--compare <program>',
@@ -106,6 +110,8 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
   }
   const logger = createLogger(settings, 'warn');
   await using opened = await prepare(settings, logger);
+  const experts = flags.experts ?? false;
+  if (experts) checkExperts(opened);
   const text = benchText(flags, opened);
   // Whoever compares wants to know of decoding too.
   const lengths = flags.depth ?? (flags.compare === undefined ? [] : [text.prompt.length]);
@@ -121,6 +127,7 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
   await using cluster = await openClusterWithProgress(prepared, logger, {
     conversations,
     recording,
+    countsRoutings: experts,
   });
   const { coordinator } = cluster;
   const options = {
@@ -131,6 +138,7 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
     recording,
     source: prepared.source,
     cells: context * conversations,
+    experts,
   };
   const test = { prompt: text.prompt.length };
   const reading = llamaBench && new LlamaBenchTurns(llamaBench, test);
@@ -163,6 +171,21 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
     ...(comparisons.length > 0 ? { comparisons } : {}),
   };
   process.stdout.write(`${flags.json ? JSON.stringify(report) : formatBenchReport(report)}\n`);
+}
+
+/** @throws UsageError where there is nothing to count */
+function checkExperts({ source, engine }: Prepared): void {
+  const { layers, family } = readModel(source);
+  if (engine.name !== 'ggml')
+    throw new UsageError(
+      'combination',
+      '--experts needs --engine ggml: this one computes no experts',
+    );
+  if (layers.every(({ feedForward }) => feedForward.kind !== 'moe'))
+    throw new UsageError(
+      'combination',
+      `--experts needs a model with experts: this one, of the ${family} family, has none`,
+    );
 }
 
 /** What to read, and what ends the answer: random tokens of a model that nobody can talk to have no end. */

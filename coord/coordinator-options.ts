@@ -41,6 +41,8 @@ export interface CoordinatorOptions {
   readonly speculation?: () => Promise<SpeculationOptions | undefined>;
   /** Whether to measure what steps cost when stages are loaded, also where no drafts are planned by it. */
   readonly measuresCosts?: boolean;
+  /** Whether stages count which experts rows go through, for their reports. */
+  readonly countsRoutings?: boolean;
   /** Memory of the coordinator's device that the plan leaves to others, such as a draft model. */
   readonly reservedBytes?: number;
   /** Where hashes of tensors, measured costs, and pages' keys and values are kept. */

@@ -278,10 +278,12 @@ export class Deployment {
 
   #sizes(shard: Shard): StageSizes {
     const { source, context, conversations = 1, kvType, chunkTokens } = this.options;
+    const { countsRoutings = false } = this.options;
     const cells = context * conversations;
     const slots = slotsEach(this.options);
     const states = slots > 0 ? { states: slots * conversations } : {};
-    return { source, shard, cells, conversations, ...states, kvType, maxStepRows: chunkTokens };
+    const asked = { kvType, maxStepRows: chunkTokens, countsRoutings };
+    return { source, shard, cells, conversations, ...states, ...asked };
   }
 
   #workerAt({ host, port }: WorkerAddress): RemoteWorker | undefined {

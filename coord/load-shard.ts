@@ -19,6 +19,7 @@ export async function loadShardMessage(
     states = conversations,
     kvType,
     maxStepRows,
+    countsRoutings = false,
   }: LoadRequest,
   holdsModel: boolean,
   hashes: TensorHashes,
@@ -42,6 +43,7 @@ export async function loadShardMessage(
     states,
     kvType,
     maxStepRows,
+    countsRoutings,
   };
 }
 

@@ -2,6 +2,7 @@ import { DaisychainError } from '../step/errors.js';
 import type { Shard } from '../step/shard.js';
 import type { SegmentResult, Step } from '../step/step.js';
 import type { TensorSource } from '../model/tensor-source.js';
+import type { RoutingCounts } from './routing-counts.js';
 
 /** How the KV cache stores keys and values. */
 export type KvType = 'f16' | 'q8_0' | 'q4_0';
@@ -36,6 +37,8 @@ export interface StageOptions {
   readonly kvType: KvType;
   /** Most rows of one step. */
   readonly maxStepRows: number;
+  /** Whether to count which experts rows go through; default: no, as it costs a little. */
+  readonly countsRoutings?: boolean;
   /** Called as weights arrive in their buffers. */
   readonly onProgress?: (loadedBytes: number, totalBytes: number) => void;
   /** Gives up loading: `load` then frees what it took and rejects with the signal's reason. */
@@ -58,6 +61,8 @@ export interface Stage {
   readonly hiddenSize: number;
   readonly memory: StageMemory;
   readonly kvType: StoredKvType;
+  /** Which experts rows went through, where that is counted. */
+  readonly routings?: RoutingCounts | undefined;
   /**
    * Computes one step.
    * @param hidden [rows, hiddenSize] f32, row-major: the previous stage's output; ignored by a shard with the embedding.

@@ -1,4 +1,5 @@
 import type { Stage } from '../engine/engine.js';
+import type { LayerRoutings } from '../engine/routing-counts.js';
 import type { Segment, SegmentResult, Step } from '../step/step.js';
 import type { StepTimes } from '../transport/messages/messages.js';
 import type { Tracer } from '../transport/protocol/tracer.js';
@@ -33,6 +34,7 @@ export interface RunnerStats {
   readonly waitMs: number;
   /** What it has learnt of its costs, ever. */
   readonly times: readonly StepTimes[];
+  readonly routings: readonly LayerRoutings[];
 }
 
 /** A step on its way through the stage, less what nobody wants any more. */
@@ -98,11 +100,17 @@ export class StageRunner {
 
   get stats(): RunnerStats {
     const waiting = this.#waitingSince === undefined ? 0 : performance.now() - this.#waitingSince;
-    return { ...this.#stats, times: this.#cost.times, waitMs: this.#stats.waitMs + waiting };
+    return {
+      ...this.#stats,
+      times: this.#cost.times,
+      waitMs: this.#stats.waitMs + waiting,
+      routings: this.stage.routings?.layers ?? [],
+    };
   }
 
   resetStats(): void {
     this.#stats = { steps: 0, computeMs: 0, waitMs: 0 };
+    this.stage.routings?.reset();
     if (this.#waitingSince !== undefined) this.#waitingSince = performance.now();
   }
 

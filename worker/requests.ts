@@ -26,6 +26,7 @@ export interface LoadRequest {
   readonly states: number;
   readonly kvType: KvType;
   readonly maxStepRows: number;
+  readonly countsRoutings: boolean;
 }
 
 export interface LinkRequest {
@@ -121,6 +122,7 @@ const loadShard = z
     states: z.int().min(1).max(mostStates),
     kvType: z.enum(kvTypes),
     maxStepRows: z.int().min(1).max(mostStepRows),
+    countsRoutings: z.boolean(),
   })
   .refine(
     ({ cells, conversations }) => cells % conversations === 0,

@@ -128,10 +128,11 @@ export class ServedStage {
   async #load(request: LoadRequest): Promise<void> {
     const { engine, loads, logger } = this.options;
     const { signal } = this.#ending;
-    const { shard, cells, conversations, states, kvType, maxStepRows } = request;
+    const { shard, cells, conversations, states, kvType, maxStepRows, countsRoutings } = request;
     const source = this.#sourceOf(request);
     const { hiddenSize } = checkModel(source, shard).sizes;
-    const sizes = { source, shard, cells, conversations, states, kvType, maxStepRows };
+    const memory = { cells, conversations, states, kvType, maxStepRows };
+    const sizes = { source, shard, ...memory, countsRoutings };
     checkMemory(engine, sizes);
     if (source instanceof ReceivedShard)
       await this.#delivery.complete([...source.tensors.values()], signal);

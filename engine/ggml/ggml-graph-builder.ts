@@ -52,6 +52,8 @@ export interface GgmlValue {
 
 /** Writes the op vocabulary as a ggml graph. */
 export class GgmlGraphBuilder implements GraphBuilder<GgmlValue> {
+  #routed: Pointer | undefined;
+
   constructor(
     private readonly ggml: Ggml,
     readonly context: Pointer,
@@ -59,6 +61,13 @@ export class GgmlGraphBuilder implements GraphBuilder<GgmlValue> {
     private readonly parts: GraphParts,
     private readonly inputs: GraphInputs,
   ) {}
+
+  /** The experts that rows were routed to since the last call: i32 [chosen, rows], a view of all in order. */
+  takeRouted(): Pointer | undefined {
+    const routed = this.#routed;
+    this.#routed = undefined;
+    return routed;
+  }
 
   has(tensor: string): boolean {
     return this.parts.weights.has(tensor);
@@ -305,6 +314,7 @@ export class GgmlGraphBuilder implements GraphBuilder<GgmlValue> {
     const rows = this.#rows(logits.tensor, logits.size);
     const place = { context: this.context, graph: this.graph };
     const { ids, weights } = chooseExperts(this.ggml, place, logits.tensor, rows, options, bias);
+    this.#routed = ids;
     const size = options.chosen;
     return { options, ids: { tensor: ids, size }, weights: { tensor: weights, size } };
   }

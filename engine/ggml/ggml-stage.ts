@@ -2,7 +2,7 @@ import { checkModel } from '../../model/architectures/check-model.js';
 import type { Model } from '../../model/architectures/model.js';
 import { headMatrix } from '../../model/shard-tensors.js';
 import type { Shard } from '../../step/shard.js';
-import type { SegmentResult, Step } from '../../step/step.js';
+import { rowsOfStep, type SegmentResult, type Step } from '../../step/step.js';
 import { checkStep, hiddenOf, stepLimits, type StepLimits } from '../check-step.js';
 import {
   EngineError,
@@ -12,6 +12,7 @@ import {
   type StageOptions,
   type StagePages,
 } from '../engine.js';
+import { RoutingCounts } from '../routing-counts.js';
 import { Resources } from '../resources.js';
 import { headDemand, segmentResults, type HeadDemand } from '../sampling/step-results.js';
 import { EventLoopShare } from '../event-loop-share.js';
@@ -74,6 +75,7 @@ const nothing: HeadDemand = { rows: new Int32Array(0), likeliest: false, logits:
 /** A shard loaded into ggml buffers. */
 export class GgmlStage implements Stage {
   readonly pages?: StagePages;
+  readonly routings: RoutingCounts | undefined;
   readonly #lifetime: StageLifetime;
   /** [rows, hiddenSize] of the largest step. */
   readonly #embedded: Float32Array;
@@ -88,18 +90,20 @@ export class GgmlStage implements Stage {
     readonly kvType: KvType,
     resources: Resources,
   ) {
-    const { sizes, shard } = parts;
+    const { sizes, shard, layers, countsRoutings } = parts;
     this.#lifetime = new StageLifetime(() => resources[Symbol.dispose]());
     this.#embedded = new Float32Array(shard.embedding ? limits.maxStepRows * sizes.hiddenSize : 0);
     this.#logits = new Float32Array(shard.head ? sizes.vocabulary : 0);
     const { pages } = computing;
     if (pages) this.pages = checkedPages(pages, limits, this.#lifetime);
+    if (countsRoutings) this.routings = new RoutingCounts(layers, shard.firstLayer, shard.endLayer);
   }
 
   /** Loads weights and reserves all memory. @throws ModelError, EngineError; the signal's reason */
   static async load(context: GgmlContext, options: StageOptions): Promise<GgmlStage> {
     const { ggml, device, cpu, threads, knownRules, knownAttention } = context;
     const { source, shard, kvType, maxStepRows, conversations = 1, signal } = options;
+    const { countsRoutings = false } = options;
     const model = checkModel(source, shard);
     const { sizes } = model;
     const headName = headMatrix(source.tensors);
@@ -120,7 +124,8 @@ export class GgmlStage implements Stage {
       const weights = resources.take(await Weights.load(ggml, options, model, device, cpu));
       const products = await Products.choose(ggml, backend, weights, knownRules);
       const masks = new MaskWriter(ggml);
-      const parts = { ...model, shard, weights, products, kv, states, masks, headName };
+      const ofModel = { ...model, shard, headName, countsRoutings };
+      const parts = { ...ofModel, weights, products, kv, states, masks };
       const graphs = resources.take(new GraphCache(ggml, device, parts));
       for (const shape of reservedShapes(shard, kv, maxStepRows)) graphs.reserve(shape);
       const embedding = shard.embedding
@@ -204,6 +209,7 @@ export class GgmlStage implements Stage {
     const graph = this.computing.graphs.get(stepShape(step, demand, this.parts.kv));
     await graph.setInputs(segments, this.#entering(step, hidden), demand.rows);
     await this.#run(graph);
+    graph.getRoutings((layer, ids) => this.routings?.add(layer, ids, rowsOfStep(step)));
     return graph;
   }
 

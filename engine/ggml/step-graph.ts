@@ -23,6 +23,8 @@ export interface StageParts extends Pick<Model, 'decoder' | 'sizes' | 'layers'> 
   readonly masks: MaskWriter;
   /** Name of the head's matrix, without its suffix. */
   readonly headName: string;
+  /** Whether graphs give which experts rows go through. */
+  readonly countsRoutings: boolean;
 }
 
 /** Upper bounds for the tensors of an op without products and attention, and of all around the layers. */
@@ -49,6 +51,8 @@ export class StepGraph implements Disposable {
   #result: Pointer | undefined;
   #likeliest: Pointer | undefined;
   #logits: Pointer | undefined;
+  /** Of layers whose experts are computed and counted: i32 [chosen, rows]. */
+  readonly #routings: { readonly layer: number; readonly ids: Pointer }[] = [];
 
   /** @throws EngineError 'unsupported' when the model lacks a tensor */
   constructor(
@@ -124,6 +128,15 @@ export class StepGraph implements Disposable {
     this.#get(this.#logits, into, first * this.parts.sizes.vocabulary * into.BYTES_PER_ELEMENT);
   }
 
+  /** Gives the experts of every row, [rows, chosen] row-major, for each layer of which they are counted. */
+  getRoutings(give: (layer: number, ids: Int32Array) => void): void {
+    for (const { layer, ids } of this.#routings) {
+      const into = new Int32Array(this.ggml.elementCount(ids));
+      this.#get(ids, into);
+      give(layer, into);
+    }
+  }
+
   [Symbol.dispose](): void {
     this.ggml.freeContext(this.#context);
   }
@@ -183,11 +196,20 @@ export class StepGraph implements Disposable {
       ),
     });
     let hidden: GgmlValue = { tensor: this.#hidden, size: sizes.hiddenSize };
-    for (let layer = shard.firstLayer; layer < shard.endLayer; layer++)
+    for (let layer = shard.firstLayer; layer < shard.endLayer; layer++) {
       hidden = decoder.layer(builder, layer, hidden);
+      const routed = builder.takeRouted();
+      const isRead = head !== undefined || !shard.head || layer < shard.endLayer - 1;
+      if (parts.countsRoutings && isRead && routed) this.#addRouting(layer, routed);
+    }
     // The last stage only fills its cells when nothing is wanted: what nobody reads is not computed.
     if (!shard.head) this.#result = this.#output(hidden.tensor);
     else if (head) this.#addHead(builder, hidden, head);
+  }
+
+  #addRouting(layer: number, routed: Pointer): void {
+    const ids = this.#output(this.ggml.contiguous(this.#context, routed));
+    this.#routings.push({ layer, ids });
   }
 
   #addHead(builder: GgmlGraphBuilder, { tensor, size }: GgmlValue, head: HeadShape): void {

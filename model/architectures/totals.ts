@@ -60,12 +60,26 @@ function layerOf(tensor: string): number | undefined {
   return index === undefined ? undefined : Number(index);
 }
 
-/** How much of a tensor a token goes through: experts have their matrices in one, which is named so. */
+/** How much of a tensor a token goes through. */
 export function activeShare(tensor: string, layers: readonly Layer[]): number {
-  const index = layerOf(tensor);
-  const layer = index === undefined ? undefined : layers[index];
-  if (layer?.feedForward.kind !== 'moe' || !/_exps\./.test(tensor)) return 1;
-  return layer.feedForward.chosen / layer.feedForward.experts;
+  const { chosen, experts } = expertsOf(tensor, layers) ?? { chosen: 1, experts: 1 };
+  return chosen / experts;
+}
+
+/**
+ * The layer whose experts have their matrices in a tensor, which is named so, and how many there are.
+ * @returns undefined for all other tensors
+ */
+export function expertsOf(
+  tensor: string,
+  layers: readonly Layer[],
+): { readonly layer: number; readonly experts: number; readonly chosen: number } | undefined {
+  const layer = layerOf(tensor);
+  const feedForward = layer === undefined ? undefined : layers[layer]?.feedForward;
+  if (layer === undefined || feedForward?.kind !== 'moe' || !/_exps\./.test(tensor))
+    return undefined;
+  const { experts, chosen } = feedForward;
+  return { layer, experts, chosen };
 }
 
 function kindName({ attention, feedForward }: Layer): string {

@@ -349,6 +349,39 @@ test('bench measures conversations that decode at once, after all prompts', asyn
   expect(report.stages.map(({ steps }) => steps)).toEqual([8, 8]);
 });
 
+test('bench counts which experts tokens go through, on all stages', async () => {
+  const sizes = ['--prefill', '24', '--decode', '6', '--repeat', '1', '--experts'];
+  const bench = ['bench', '--synthetic', 'tiny-qwen3moe', ...sizes];
+  const [whole, split, text] = await Promise.all([
+    runCommand([...bench, '--json']),
+    runCommand([...bench, '--layers', '1,2', '--spawn', '--json']),
+    runCommand(bench),
+  ]);
+  expect(split).toMatchObject({ code: 0, stderr: '' });
+  const { experts } = JSON.parse(split.stdout) as BenchReport;
+  expect(experts).toEqual((JSON.parse(whole.stdout) as BenchReport).experts);
+  for (const [use, rows, steps] of [
+    [experts?.prefill, 24, 1],
+    [experts?.decode, 6, 6],
+  ] as const) {
+    expect(use?.layers).toMatchObject([0, 1, 2].map((layer) => ({ layer, rows, steps })));
+    for (const { counts } of use?.layers ?? [])
+      expect(counts.reduce((sum, count) => sum + count, 0)).toBe(2 * rows);
+  }
+  expect(experts?.decode.bytesPerToken).toBe(experts?.decode.bytesAlone);
+  expect(text.stdout).toMatch(/\nprefill +[\d.]+ % .* of 3\.00 bits/);
+});
+
+test.each([
+  ['in a dense model', ['-m', model], 'of the qwen3 family, has none'],
+  ['with ONNX Runtime', ['--synthetic', 'tiny-mixtral', '--engine', 'onnx'], '--engine ggml'],
+])('bench says in a line that there are no experts to count %s', async (_, flags, line) => {
+  const { code, stdout, stderr } = await runCommand(['bench', ...flags, '--experts']);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  expect(stderr).toMatch(/^daisychain: --experts [^\n]+\n$/);
+  expect(stderr).toContain(line);
+});
+
 /** A worker that holds the model file, and where it listens. */
 async function startWorker() {
   const worker = new RunningCommand(['worker', '--port', '0', '-m', model]);

@@ -4,6 +4,7 @@ import type {
   GraphBuilder,
 } from '../../model/architectures/graph-builder.js';
 import type { RopeParameters } from '../../model/architectures/rope.js';
+import type { Routing, RoutingOptions } from '../../model/architectures/routing.js';
 
 /** [n, width] f64, row-major. */
 export interface Rows {
@@ -15,6 +16,9 @@ export interface Rows {
 
 /** Computes layers at once, for one text from its beginning, in f64 and as plainly as can be: what engines are held against. */
 export class F64Graph implements GraphBuilder<Rows> {
+  /** Of every layer with experts so far: those of each row, and by how much the last was preferred to the next. */
+  readonly routings: { readonly chosen: readonly number[]; readonly margin: number }[][] = [];
+
   /** @param weights f32 values of a tensor by its name */
   constructor(
     private readonly weights: (name: string) => Float32Array,
@@ -91,11 +95,60 @@ export class F64Graph implements GraphBuilder<Rows> {
   gated(kind: GateKind, gate: Rows, up: Rows): Rows {
     if (kind !== 'silu') throw notHere();
     const values = gate.values.map((value, i) => (value / (1 + Math.exp(-value))) * up.values[i]!);
-    return { values, width: gate.width };
+    return { ...gate, values };
   }
 
   add(a: Rows, b: Rows): Rows {
     return { values: a.values.map((value, i) => value + b.values[i]!), width: a.width };
+  }
+
+  route(logits: Rows, options: RoutingOptions): Routing<Rows> {
+    const { gating, chosen, experts, normalise, groups, scale = 1 } = options;
+    if (gating !== 'softmax' || !normalise || groups || scale !== 1) throw notHere();
+    const rows = Array.from({ length: rowCount(logits) }, (_, row) => {
+      const scores = logits.values.subarray(row * experts, (row + 1) * experts);
+      const order = Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]!);
+      const margin = scores[order[chosen - 1]!]! - scores[order[chosen]!]!;
+      // The softmax of all, made to have the sum 1, is that of the chosen.
+      const powers = order.slice(0, chosen).map((expert) => Math.exp(scores[expert]!));
+      const sum = powers.reduce((total, power) => total + power, 0);
+      return {
+        chosen: order.slice(0, chosen),
+        margin,
+        weights: powers.map((power) => power / sum),
+      };
+    });
+    this.routings.push(rows);
+    const values = (of: (row: (typeof rows)[number]) => readonly number[]) => ({
+      values: Float64Array.from(rows.flatMap(of)),
+      width: chosen,
+    });
+    return { options, ids: values((row) => row.chosen), weights: values((row) => row.weights) };
+  }
+
+  expertLinear(x: Rows, name: string, { ids, options }: Routing<Rows>, outputs: number): Rows {
+    const { chosen, experts } = options;
+    const matrices = this.weights(`${name}.weight`);
+    const size = matrices.length / experts;
+    const width = size / outputs;
+    const product = new Float64Array(ids.values.length * outputs);
+    for (const [place, expert] of ids.values.entries()) {
+      // All experts of a row get the row, or each what the one before it made.
+      const from = x.width === width ? Math.floor(place / chosen) : place;
+      const row = { values: x.values.subarray(from * width, (from + 1) * width), width };
+      const matrix = matrices.subarray(expert * size, (expert + 1) * size);
+      product.set(multiply(row, matrix).values, place * outputs);
+    }
+    return { values: product, width: chosen * outputs, heads: chosen };
+  }
+
+  combine({ values, width, heads = 1 }: Rows, { weights }: Routing<Rows>): Rows {
+    const size = width / heads;
+    const sums = new Float64Array(values.length / heads);
+    for (const [place, weight] of weights.values.entries())
+      for (let i = 0; i < size; i++)
+        sums[Math.floor(place / heads) * size + i]! += weight * values[place * size + i]!;
+    return { values: sums, width: size };
   }
 
   readonly layerNorm = unwritten;
@@ -118,9 +171,6 @@ export class F64Graph implements GraphBuilder<Rows> {
   readonly scale = unwritten;
   readonly softcap = unwritten;
   readonly temper = unwritten;
-  readonly route = unwritten;
-  readonly expertLinear = unwritten;
-  readonly combine = unwritten;
 }
 
 /** One query: where it stands, its row, and where the keys and values of its head stand in theirs. */

@@ -14,6 +14,25 @@ export async function f64LogProbabilities(
   text: readonly number[],
   last: number,
 ): Promise<Float64Array[]> {
+  const { decoder, graph, hidden } = await computeLayers(source, text);
+  const { width } = hidden;
+  const end = { values: hidden.values.subarray((rowCount(hidden) - last) * width), width };
+  const logits = decoder.head(graph, end);
+  return Array.from({ length: last }, (_, row) =>
+    logSoftmax(logits.values.subarray(row * logits.width, (row + 1) * logits.width)),
+  );
+}
+
+/** The experts that every token of a text goes through, in each layer with experts; computed in f64. */
+export async function f64Routings(
+  source: TensorSource,
+  text: readonly number[],
+): Promise<F64Graph['routings']> {
+  const { graph } = await computeLayers(source, text);
+  return graph.routings;
+}
+
+async function computeLayers(source: TensorSource, text: readonly number[]) {
   const { decoder, sizes } = readModel(source);
   const weights = await readWeights(source);
   const graph = new F64Graph(weights, headTensor(source.tensors));
@@ -24,11 +43,7 @@ export async function f64LogProbabilities(
     hidden.values.set(table.subarray(token * width, (token + 1) * width), row * width),
   );
   for (let layer = 0; layer < sizes.layers; layer++) hidden = decoder.layer(graph, layer, hidden);
-  const end = { values: hidden.values.subarray((rowCount(hidden) - last) * width), width };
-  const logits = decoder.head(graph, end);
-  return Array.from({ length: last }, (_, row) =>
-    logSoftmax(logits.values.subarray(row * logits.width, (row + 1) * logits.width)),
-  );
+  return { decoder, graph, hidden };
 }
 
 /** In f64, whatever the logits are in. @returns natural logarithms of probabilities */

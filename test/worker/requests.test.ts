@@ -115,6 +115,7 @@ describe('a request to load a shard', () => {
       states: 1,
       kvType: 'f16',
       maxStepRows: 16,
+      countsRoutings: false,
     });
     expect(metadata).toEqual(model.metadata);
     for (const { sha256, ...tensor } of tensors) {

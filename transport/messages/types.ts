@@ -127,6 +127,8 @@ export interface LoadShard {
   readonly maxStepRows: number;
   /** States that layers have memory for which keep those instead of cells. */
   readonly states: number;
+  /** Whether reports are to say which experts rows go through. */
+  readonly countsRoutings: boolean;
 }
 
 export interface Missing {
@@ -390,6 +392,19 @@ export interface StageReport {
   readonly residentBytes: number;
   /** Outgoing link: milliseconds from sending a step to its receipt. */
   readonly latency: LatencySummary;
+  /** Of its layers with experts, where the stage was loaded to count. */
+  readonly routings: readonly LayerRoutings[];
+}
+
+/** Which experts of a layer rows went through. */
+export interface LayerRoutings {
+  readonly layer: number;
+  /** Of every expert. */
+  readonly counts: readonly number[];
+  readonly rows: number;
+  readonly steps: number;
+  /** Different experts in every step, added up. */
+  readonly distinct: number;
 }
 
 /** Means over steps of about one size, of which the latest count most. */

@@ -3,7 +3,10 @@ import { noLatency } from './link-latency.js';
 import type { TensorReceiver, TensorSender } from './tensor-link.js';
 
 /** What a stage knows of its own computing; the rest of a report is about its links. */
-export type ComputeReport = Pick<StageReport, 'steps' | 'times' | 'computeMs' | 'waitMs'>;
+export type ComputeReport = Pick<
+  StageReport,
+  'steps' | 'times' | 'computeMs' | 'waitMs' | 'routings'
+>;
 
 /**
  * Where a stage's time went and what crossed its links, in the form that coordinator and workers exchange.
@@ -20,6 +23,7 @@ export function stageReport(
     times: computing?.times ?? [],
     computeMs: computing?.computeMs ?? 0,
     waitMs: computing?.waitMs ?? 0,
+    routings: computing?.routings ?? [],
     encodeMs: sender?.encodeMs ?? 0,
     sendMs: sender?.sendMs ?? 0,
     decodeMs: receiver?.decodeMs ?? 0,

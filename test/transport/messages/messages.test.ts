@@ -55,6 +55,7 @@ const samples: Messages = {
     states: 8,
     kvType: 'q8_0',
     maxStepRows: 512,
+    countsRoutings: true,
   },
   missing: { stage: 1, names: ['a', 'b'] },
   tensorData: { name: 'a', offset: 2 ** 40 + 4096 },
@@ -125,6 +126,10 @@ const samples: Messages = {
       bytesReceived: 0,
       residentBytes: 2 ** 33,
       latency: { samples: 3, p50Ms: 0.5, p90Ms: 1, p99Ms: 2, maxMs: 2.5 },
+      routings: [
+        { layer: 0, counts: [0, 2 ** 32 - 1, 3], rows: 5, steps: 2, distinct: 2 ** 40 },
+        { layer: 1, counts: [], rows: 0, steps: 0, distinct: 0 },
+      ],
     },
   },
   bandwidthRequest: { request: 3, stage: 1 },

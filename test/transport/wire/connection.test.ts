@@ -75,6 +75,7 @@ describe('a connection', () => {
       states: 1,
       kvType: 'f16',
       maxStepRows: 8192,
+      countsRoutings: false,
     };
     near.send('loadShard', description);
     const [[message]] = (await messagesOf(far, 1)) as [[Message, Uint8Array]];

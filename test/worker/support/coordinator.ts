@@ -144,6 +144,7 @@ export function loadShardMessage(
     states: 1,
     kvType: 'f16',
     maxStepRows: 16,
+    countsRoutings: false,
   };
 }
 
