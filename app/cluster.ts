@@ -32,7 +32,7 @@ export interface Cluster extends AsyncDisposable {
 /** What whoever opens a cluster needs beyond its settings. */
 export interface ClusterNeeds extends Pick<
   CoordinatorOptions,
-  'onProgress' | 'onCalibration' | 'countsRoutings'
+  'onPlan' | 'onProgress' | 'onCalibration' | 'countsRoutings'
 > {
   /** Conversations at once; default 1. */
   readonly conversations?: number;

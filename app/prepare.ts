@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Engine } from '../engine/engine.js';
 import type { ModelSizes } from '../model/architectures/model.js';
 import { checkModel } from '../model/architectures/check-model.js';
+import { modelTotals, type ModelTotals } from '../model/architectures/totals.js';
 import type { TensorSource } from '../model/tensor-source.js';
 import { Turns } from '../stage/turns.js';
 import { usableCores } from './cores.js';
@@ -21,6 +22,7 @@ export interface Prepared extends AsyncDisposable {
   readonly turns: Turns;
   readonly source: TensorSource;
   readonly sizes: ModelSizes;
+  readonly totals: ModelTotals;
   /** Cores for the workers that we start; empty leaves them free. */
   readonly workerCores: readonly number[];
 }
@@ -39,13 +41,14 @@ export async function prepare(given: Settings, logger: Logger): Promise<Prepared
   const engine = openEngine(settings, logger);
   const source = await openModel(settings);
   try {
-    const { sizes } = checkModel(source);
+    const model = checkModel(source);
     return {
       settings,
       engine,
       turns: new Turns(),
       source,
-      sizes,
+      sizes: model.sizes,
+      totals: modelTotals(model, source.tensors),
       workerCores,
       [Symbol.asyncDispose]: () => source.close(),
     };

@@ -2,8 +2,10 @@ import type { BenchmarkResult, BenchmarkStage, DepthResult } from '../bench/benc
 import type { Comparison } from '../bench/comparison.js';
 import { describeLink, type NamedLink } from '../coord/links.js';
 import type { PlannedStage } from '../coord/plan.js';
+import type { ModelTotals } from '../model/architectures/totals.js';
 import { formatComparisons, formatDepths, formatExperts, formatLimits } from './bench-tables.js';
 import { formatBytes, formatLatency, formatTable, formatVersions } from './format.js';
+import { describePlan } from './plan.js';
 import type { describeMachine } from './machine.js';
 
 /** What `bench --json` prints. */
@@ -23,6 +25,8 @@ export interface BenchReport extends BenchmarkResult {
 export interface BenchPlan {
   readonly model: string;
   readonly stages: readonly PlannedStage[];
+  /** What the model is, and what it keeps of texts. */
+  readonly totals: ModelTotals;
   /** In pipeline order, with what was measured of them. */
   readonly links: readonly NamedLink[];
   /** What the stages really keep keys and values in. */
@@ -39,12 +43,7 @@ export function formatBenchReport(report: BenchReport): string {
     ['machine', `${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)}`],
     ['versions', formatVersions(versions)],
     ['model', plan.model],
-    [
-      'plan',
-      plan.stages
-        .map(({ layers, name, device }) => `${layers} layers on ${name} (${device})`)
-        .join(' + '),
-    ],
+    ...describePlan(plan, plan.totals).map((line, i) => [i === 0 ? 'plan' : '', line]),
     ...plan.links.map((link, i) => [i === 0 ? 'links' : '', describeLink(link)]),
     [
       '',

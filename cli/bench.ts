@@ -217,13 +217,14 @@ async function writeTrace(coordinator: Coordinator, file: string): Promise<void>
   }
 }
 
-function planOf({ settings, engine }: Prepared, cluster: Cluster): BenchPlan {
+function planOf({ settings, engine, totals }: Prepared, cluster: Cluster): BenchPlan {
   const { coordinator, context } = cluster;
   const { synthetic, type, model } = settings;
   const { stages } = coordinator.plan;
   return {
     model: synthetic ? `synthetic ${synthetic}, ${type ?? 'q4_0'}` : path.basename(model ?? ''),
     stages,
+    totals,
     links: coordinator.links,
     kvType: [...coordinator.kvTypes].join(' and '),
     context,

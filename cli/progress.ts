@@ -2,8 +2,9 @@ import cliProgress, { type SingleBar } from 'cli-progress';
 import type { Logger } from 'pino';
 import { openCluster, type Cluster, type ClusterNeeds } from '../app/cluster.js';
 import type { Prepared } from '../app/prepare.js';
+import { describePlan } from './plan.js';
 
-/** Opens a cluster, and shows on stderr how far it is. @throws as `openCluster` */
+/** Opens a cluster, and shows on stderr, if that is a terminal, what is to be loaded, and how far it is. @throws as `openCluster` */
 export async function openClusterWithProgress(
   prepared: Prepared,
   logger: Logger,
@@ -12,6 +13,7 @@ export async function openClusterWithProgress(
   using bars = new ProgressBars();
   return await openCluster(prepared, logger, {
     ...needs,
+    onPlan: (plan) => bars.planned(describePlan(plan, prepared.totals)),
     onProgress: (event) => bars.loaded(event),
     onCalibration: (tokens, totalTokens) => bars.calibrated(tokens, totalTokens),
   });
@@ -25,7 +27,7 @@ class ProgressBars implements Disposable {
   readonly #display: cliProgress.MultiBar | undefined;
   #calibration: SingleBar | undefined;
 
-  constructor(stream: NodeJS.WriteStream = process.stderr) {
+  constructor(private readonly stream: NodeJS.WriteStream = process.stderr) {
     if (!stream.isTTY) return;
     this.#display = new cliProgress.MultiBar(
       {
@@ -40,6 +42,11 @@ class ProgressBars implements Disposable {
       },
       cliProgress.Presets.shades_classic,
     );
+  }
+
+  /** Shows what is going to be loaded, before any bar. */
+  planned(lines: readonly string[]): void {
+    if (this.#display) this.stream.write(`${lines.join('\n')}\n`);
   }
 
   /** Shows how much a stage has loaded. */

@@ -8,6 +8,7 @@ import type { ChannelChoices, ChannelOptions } from '../transport/protocol/open-
 import type { CodecChoice } from '../transport/wire/codecs/codec.js';
 import type { ClusterSecret } from '../transport/wire/security.js';
 import { CoordinatorError } from './errors.js';
+import type { Plan } from './plan.js';
 import type { WorkerAddress } from './remote-worker.js';
 import { plainSlots } from './sequence-states.js';
 import type { SpeculationOptions } from './speculator.js';
@@ -54,6 +55,8 @@ export interface CoordinatorOptions {
   readonly logger: Logger;
   /** `stage` is `coordinator` or a worker's address. */
   readonly onProgress?: (event: { stage: string; loadedBytes: number; totalBytes: number }) => void;
+  /** Told before anything is loaded. */
+  readonly onPlan?: (plan: Plan) => void;
   readonly onCalibration?: (tokens: number, totalTokens: number) => void;
 }
 

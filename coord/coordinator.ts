@@ -54,6 +54,7 @@ export class Coordinator implements AsyncDisposable {
       onLost: (error) => coordinator.#lose(error),
     });
     try {
+      options.onPlan?.(coordinator.plan);
       await coordinator.#deployment.load();
       await coordinator.#prepareSpeculation();
       await coordinator.#useNewRoute();

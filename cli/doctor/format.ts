@@ -1,4 +1,5 @@
 import { formatBytes, formatVersions } from '../format.js';
+import { formatKept, formatParameters } from '../model-totals.js';
 import type { ModelFacts } from './model-facts.js';
 import type { RdmaFacts } from './rdma-facts.js';
 import type { DoctorReport } from './report.js';
@@ -53,30 +54,6 @@ function formatModel(model: ModelFacts): string[] {
     `  keeps ${formatKept(model)}`,
     `  fingerprint ${model.fingerprint.slice(0, 16)}`,
   ];
-}
-
-function formatParameters({ parameters, activeParameters }: ModelFacts): string {
-  const active =
-    activeParameters < parameters
-      ? `, of which a token goes through ${formatCount(activeParameters)}`
-      : '';
-  return `${formatCount(parameters)} parameters${active}`;
-}
-
-function formatCount(count: number): string {
-  if (count >= 1e9) return `${(count / 1e9).toFixed(1)} billion`;
-  return count >= 1e6
-    ? `${(count / 1e6).toFixed(0)} million`
-    : `${(count / 1e3).toFixed(0)} thousand`;
-}
-
-/** What a text takes. */
-function formatKept({ tokenBytes, sequenceBytes }: ModelFacts): string {
-  const parts = [
-    ...(tokenBytes > 0 ? [`${formatBytes(tokenBytes)} for every token`] : []),
-    ...(sequenceBytes > 0 ? [`${formatBytes(sequenceBytes)} for every text`] : []),
-  ];
-  return `${parts.join(', and ')} (keys and values as f16)`;
 }
 
 function formatWorker(worker: WorkerFacts): string[] {

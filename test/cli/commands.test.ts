@@ -256,6 +256,9 @@ test('bench keeps the contract of --json', async () => {
   expect(Object.keys(report).sort()).toEqual(
     ['machine', 'versions', 'plan', 'prefill', 'decode', 'ttftMs', 'stages'].sort(),
   );
+  expect(report.plan.stages.map(({ memory }) => memory.weights > 5e6)).toEqual([true, true]);
+  // 16 layers with 2 heads of keys and of values, of 64 features in f16.
+  expect(report.plan.totals).toMatchObject({ tokenBytes: 16 * 2 * 2 * 64 * 2, sequenceBytes: 0 });
   expect(report.prefill.tokens).toBe(8);
   expect(report.decode.tokens).toBe(4);
   expect(report.stages.map(({ steps, layers }) => [steps, layers])).toEqual([
