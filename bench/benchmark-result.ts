@@ -3,6 +3,7 @@ import type { StageStats } from '../coord/stage-stats.js';
 import type { LayerRoutings } from '../engine/routing-counts.js';
 import type { ExpertUse } from './expert-use.js';
 import type { StageLimit } from './limits.js';
+import { decodeMs, summarizeWaits, type ConversationsResult, type Waits } from './waits.js';
 
 /** What a stage did in a decode step, on average; times in milliseconds. */
 export interface BenchmarkStage {
@@ -26,6 +27,7 @@ export interface BenchmarkStage {
 export interface DecodeResult {
   /** Per conversation. */
   readonly tokens: number;
+  /** Of all conversations together. */
   readonly tokPerSec: number;
   /** Milliseconds per token of one conversation. */
   readonly tpotMs: number;
@@ -49,7 +51,13 @@ export interface BenchmarkResult {
   readonly stages: readonly BenchmarkStage[];
   readonly speculation?: SpeculationResult;
   /** Of one measurement, where routings are counted. */
-  readonly experts?: { readonly prefill: ExpertUse; readonly decode: ExpertUse };
+  readonly experts?: {
+    /** Absent where prompts are read while others answer. */
+    readonly prefill?: ExpertUse;
+    readonly decode: ExpertUse;
+  };
+  /** Where there are several. */
+  readonly conversations?: ConversationsResult;
 }
 
 /** How a text of some length is continued. */
@@ -60,11 +68,11 @@ export interface DepthResult extends Pick<BenchmarkResult, 'decode' | 'stages' |
 
 /** One measurement of all conversations together. */
 export interface Measurement {
-  readonly ttftMs: number;
-  /** Tokens after the first, of all conversations. */
-  readonly tokens: number;
+  /** Of every conversation. */
+  readonly waits: readonly Waits[];
+  /** Milliseconds in which all of them got their tokens after the first; with prompts where these are read meanwhile. */
   readonly decodeMs: number;
-  /** What stages did while prompts were read. */
+  /** What stages did while prompts were read; nothing where others answer meanwhile. */
   readonly prefillStages: readonly StageStats[];
   /** What they did while answers were decoded. */
   readonly stages: readonly StageStats[];
@@ -87,14 +95,16 @@ export function summarize(
   speculative: readonly Measurement[],
   { promptTokens, conversations, limit, expertUse }: Measured,
 ): BenchmarkResult {
-  const ttftMs = median([...plain, ...speculative].map((measurement) => measurement.ttftMs));
+  const ttftMs = median([...plain, ...speculative].map(firstWait));
   const off = typical(plain);
   const best = speculative.length > 0 ? typical(speculative) : off;
   // How well drafts do differs from time to time, so all times count alike.
   const decode = decodeResult(speculative.length > 0 ? speculative : [off], conversations);
   const used = (stages: readonly StageStats[]) =>
     expertUse?.(stages.flatMap(({ routings }) => routings));
-  const [prefill, decoding] = [used(best.prefillStages), used(best.stages)];
+  const prefill = best.prefillStages.length > 0 ? used(best.prefillStages) : undefined;
+  const decoding = used(best.stages);
+  const measured = speculative.length > 0 ? speculative : plain;
   return {
     prefill: { tokens: promptTokens, tokPerSec: (promptTokens * 1000) / ttftMs },
     decode,
@@ -105,7 +115,10 @@ export function summarize(
     ...(best.speculation
       ? { speculation: speculationResult(speculative, decode, decodeResult(plain, conversations)) }
       : {}),
-    ...(prefill && decoding ? { experts: { prefill, decode: decoding } } : {}),
+    ...(decoding ? { experts: { ...(prefill ? { prefill } : {}), decode: decoding } } : {}),
+    ...(conversations > 1
+      ? { conversations: summarizeWaits(measured.map(({ waits }) => waits)) }
+      : {}),
   };
 }
 
@@ -137,6 +150,11 @@ function speculationResult(
   };
 }
 
+/** The median time to first token. */
+function firstWait({ waits }: Measurement): number {
+  return median(waits.flatMap((each) => each.slice(0, 1)));
+}
+
 /** The one whose time is the median, so that all its figures add up. */
 function typical(measurements: readonly Measurement[]): Measurement {
   const middle = median(measurements.map(({ decodeMs }) => decodeMs));
@@ -145,12 +163,13 @@ function typical(measurements: readonly Measurement[]): Measurement {
 
 /** Of all measurements together. */
 function decodeResult(measurements: readonly Measurement[], conversations: number): DecodeResult {
-  const tokens = measurements.reduce((sum, measurement) => sum + measurement.tokens, 0);
-  const decodeMs = measurements.reduce((sum, measurement) => sum + measurement.decodeMs, 0);
+  const waits = measurements.flatMap((measurement) => measurement.waits);
+  const tokens = waits.reduce((sum, { length }) => sum + Math.max(0, length - 1), 0);
+  const elapsedMs = measurements.reduce((sum, measurement) => sum + measurement.decodeMs, 0);
   return {
     tokens: tokens / conversations / measurements.length,
-    tokPerSec: (tokens * 1000) / decodeMs,
-    tpotMs: (decodeMs * conversations) / tokens,
+    tokPerSec: (tokens * 1000) / elapsedMs,
+    tpotMs: waits.reduce((sum, each) => sum + decodeMs(each), 0) / tokens,
   };
 }
 

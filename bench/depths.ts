@@ -5,7 +5,7 @@ import { LlamaBenchTurns, type Comparison } from './comparison.js';
 import type { LlamaBenchOptions } from './llama-bench.js';
 
 /** What to measure of texts of several lengths. */
-export interface DepthOptions extends Omit<BenchmarkOptions, 'prompt' | 'rereads'> {
+export interface DepthOptions extends Omit<BenchmarkOptions, 'texts' | 'rereads'> {
   /** Token ids of a text of this length. */
   readonly text: (tokens: number) => Int32Array;
   /** What takes turns with us. */
@@ -25,10 +25,11 @@ export async function benchmarkDepths(
   const comparisons: Comparison[] = [];
   for (const depth of lengths) {
     const test = { depth, generate: options.decodeTokens };
+    const texts = new Array<Int32Array>(options.conversations).fill(text(depth));
     const turns = llamaBench && new LlamaBenchTurns(llamaBench, test);
     const { decode, stages, speculation } = await benchmark(coordinator, {
       ...options,
-      prompt: text(depth),
+      texts: () => texts,
       rereads: false,
       onMeasurement: async (index) => {
         await options.onMeasurement?.(index);

@@ -4,6 +4,7 @@ import { describeLink, type NamedLink } from '../coord/links.js';
 import type { PlannedStage } from '../coord/plan.js';
 import type { ModelTotals } from '../model/architectures/totals.js';
 import { formatComparisons, formatDepths, formatExperts, formatLimits } from './bench-tables.js';
+import { formatConversations, type ConversationsReport } from './bench-conversations.js';
 import { formatBytes, formatLatency, formatTable, formatVersions } from './format.js';
 import { describePlan } from './plan.js';
 import type { describeMachine } from './machine.js';
@@ -13,6 +14,8 @@ export interface BenchReport extends BenchmarkResult {
   readonly machine: ReturnType<typeof describeMachine>;
   readonly versions: Readonly<Record<string, string>>;
   readonly plan: BenchPlan;
+  /** Where there are several. */
+  readonly conversations?: ConversationsReport;
   /** What `--draft` said, and whether its drafts were a simulation. */
   readonly draft?: { readonly name: string; readonly simulation: boolean };
   /** Of `--depth`. */
@@ -65,6 +68,7 @@ export function formatBenchReport(report: BenchReport): string {
   return [
     setup.map(([name, value]) => `${(name ?? '').padEnd(9)} ${value}`).join('\n'),
     figures.map(([name, rate, rest]) => `${name?.padEnd(9)} ${rate}   (${rest})`).join('\n'),
+    ...(report.conversations ? [formatConversations(report.conversations)] : []),
     ...formatSpeculation(report),
     formatStages(report),
     formatLimits(report.stages),

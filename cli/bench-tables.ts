@@ -40,7 +40,10 @@ export function formatDepths(depths: readonly DepthResult[]): string {
 }
 
 /** How experts were used: means over layers. */
-export function formatExperts(experts: NonNullable<BenchmarkResult['experts']>): string {
+export function formatExperts({
+  prefill,
+  decode,
+}: NonNullable<BenchmarkResult['experts']>): string {
   const heads = [
     'experts',
     'hottest',
@@ -53,7 +56,8 @@ export function formatExperts(experts: NonNullable<BenchmarkResult['experts']>):
   ];
   return formatTable([
     heads,
-    ...Object.entries(experts).map(([name, use]) => [name, ...expertFigures(use)]),
+    ...(prefill ? [['prefill', ...expertFigures(prefill)]] : []),
+    [prefill ? 'decode' : 'both', ...expertFigures(decode)],
   ]);
 }
 

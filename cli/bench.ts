@@ -5,24 +5,22 @@ import type { Cluster } from '../app/cluster.js';
 import { describeDraft } from '../app/drafts.js';
 import { UsageError } from '../app/errors.js';
 import { createLogger } from '../app/logging.js';
-import { loadTokenizer } from '../app/model.js';
 import { prepare, type Prepared } from '../app/prepare.js';
 import { greedyDefaults, samplingFrom } from '../app/settings/choices.js';
-import { benchmark, type BenchmarkOptions } from '../bench/benchmark.js';
+import { benchmark } from '../bench/benchmark.js';
 import { chromeTrace } from '../bench/chrome-trace.js';
 import { LlamaBenchTurns } from '../bench/comparison.js';
 import { benchmarkDepths } from '../bench/depths.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import { readModel } from '../model/architectures/model.js';
-import { promptTokens } from '../model/prompt-tokens.js';
 import { randomTokens } from '../model/random-tokens.js';
 import { openLlamaBench } from './bench-compare.js';
 import { writeModel } from './bench-model.js';
 import { formatBenchReport, type BenchPlan, type BenchReport } from './bench-report.js';
+import { arrivalRate, benchTexts, type TextFlags } from './bench-texts.js';
 import { describeMachine, describeVersions } from './machine.js';
 import { addSettings, clusterSettings, samplingSettings, settingsFrom } from './options.js';
 import { openClusterWithProgress } from './progress.js';
-import { formatPrompt } from './prompt.js';
 
 const examples = `
 Examples:
@@ -30,21 +28,21 @@ Examples:
   daisychain bench --synthetic qwen3-0.6b --type q4_0 --layers 14,14 --spawn --pin
   daisychain bench -m model.gguf --temperature 0.7 --top-k 40 --top-p 0.95    else greedy; the seed is 1 unless given
   daisychain bench -m model.gguf --depth 128,1024,4096 --compare llama-bench
+  daisychain bench -m model.gguf --conversations 16 --prefill 1200 --shared-prefix 1000 --arrive poisson:2
   daisychain bench --synthetic qwen3-4b --write qwen3-4b.gguf    writes the model and ends
   daisychain bench --synthetic qwen3-30b-a3b --synthetic-layers 8 --write part.gguf
 
 --json prints {machine, versions, plan, prefill: {tokens, tokPerSec}, decode: {tokens, tokPerSec, tpotMs}, ttftMs,
 speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps, …}, stages}, with --depth also
 depths: [{depth, decode, stages}], with --experts also experts: {prefill, decode}, each {layers: [{layer, counts, rows,
-steps, distinct, entropyBits, …}], bytesPerToken, bytesAlone}, with --compare also comparisons: [{test, tokens, tokPerSec, theirs, ratio}].
+steps, distinct, entropyBits, …}], bytesPerToken, bytesAlone}, with --compare also comparisons: [{test, tokens, tokPerSec,
+theirs, ratio}]. With several --conversations decode.tokPerSec is of all together, and conversations: {count, ttftMs:
+{p50, p99}, tpotMs: {p50, p99}, fairness, longestWaitMs, shared, arrive} says how they fared.
 With --worker and --synthetic, start the workers with the same --synthetic and --type: nothing is sent then.`;
 
-interface BenchFlags {
-  readonly prompt?: string;
-  readonly prefill: number;
+interface BenchFlags extends TextFlags {
   readonly decode: number;
   readonly repeat?: number;
-  readonly conversations: number;
   readonly experts?: boolean;
   readonly depth?: readonly number[];
   readonly compare?: string;
@@ -69,7 +67,18 @@ export function addBenchCommand(program: Command): void {
       'measurements, after one that warms up (default: 3; 5 with --compare)',
       count,
     )
-    .option('--conversations <count>', 'conversations that decode at once', count, 1)
+    .option(
+      '--conversations <count>',
+      'conversations at once, each with a prompt of its own',
+      count,
+      1,
+    )
+    .option('--shared-prefix <tokens>', 'tokens that all random prompts begin with', count)
+    .option(
+      '--arrive <how>',
+      'when conversations begin: poisson:R, R per second on average (default: all read their prompts in turn, then answer together)',
+      arrivalRate,
+    )
     .option('--experts', 'count which experts tokens go through, and what steps read for that')
     .option('--depth <tokens>', 'measure decoding after so many tokens too, like 128,1024', counts)
     .option(
@@ -112,16 +121,17 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
   await using opened = await prepare(settings, logger);
   const experts = flags.experts ?? false;
   if (experts) checkExperts(opened);
-  const text = benchText(flags, opened);
+  checkArrivals(flags);
+  const { length, shared, ...begin } = benchTexts(flags, opened);
   // Whoever compares wants to know of decoding too.
-  const lengths = flags.depth ?? (flags.compare === undefined ? [] : [text.prompt.length]);
-  const needed = Math.max(text.prompt.length, ...lengths) + flags.decode;
+  const lengths = flags.depth ?? (flags.compare === undefined ? [] : [length]);
+  const needed = Math.max(length, ...lengths) + flags.decode;
   const context = settings.context ?? Math.ceil(needed / contextStep) * contextStep;
   if (context < needed)
     throw new UsageError('combination', `--context ${context} is too small for ${needed} tokens`);
   const prepared = { ...opened, settings: { ...opened.settings, context } };
   const recording: number[] = [];
-  const { conversations, compare } = flags;
+  const { conversations, compare, arrive } = flags;
   await using llamaBench =
     compare === undefined ? undefined : await openLlamaBench(compare, prepared, conversations);
   await using cluster = await openClusterWithProgress(prepared, logger, {
@@ -140,11 +150,10 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
     cells: context * conversations,
     experts,
   };
-  const test = { prompt: text.prompt.length };
-  const reading = llamaBench && new LlamaBenchTurns(llamaBench, test);
+  const reading = llamaBench && new LlamaBenchTurns(llamaBench, { prompt: length });
   const result = await benchmark(coordinator, {
     ...options,
-    ...text,
+    ...begin,
     onMeasurement: async (index) => {
       logger.info(index === 0 ? 'warming up' : `measurement ${index}`);
       if (index > 0) await reading?.take();
@@ -161,16 +170,27 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
       logger.info(index === 0 ? 'reading a text' : `measurement ${index} after it`),
   });
   if (reading) comparisons.unshift(reading.against(result.prefill.tokPerSec));
+  const { conversations: fared, ...figures } = result;
   const report: BenchReport = {
     machine: describeMachine(),
     versions: describeVersions(prepared.engine),
     plan: planOf(prepared, cluster),
     ...(result.speculation ? { draft: describeDraft(prepared.settings) } : {}),
-    ...result,
+    ...figures,
+    ...(fared ? { conversations: { ...fared, shared, arrive } } : {}),
     ...(depths.length > 0 ? { depths } : {}),
     ...(comparisons.length > 0 ? { comparisons } : {}),
   };
   process.stdout.write(`${flags.json ? JSON.stringify(report) : formatBenchReport(report)}\n`);
+}
+
+/** @throws UsageError */
+function checkArrivals({ arrive, depth, compare }: BenchFlags): void {
+  if (arrive !== undefined && (depth ?? compare) !== undefined)
+    throw new UsageError(
+      'combination',
+      `--arrive measures answers among others: leave out ${depth ? '--depth' : '--compare'}`,
+    );
 }
 
 /** @throws UsageError where there is nothing to count */
@@ -186,23 +206,6 @@ function checkExperts({ source, engine }: Prepared): void {
       'combination',
       `--experts needs a model with experts: this one, of the ${family} family, has none`,
     );
-}
-
-/** What to read, and what ends the answer: random tokens of a model that nobody can talk to have no end. */
-function benchText(
-  { prompt, prefill }: BenchFlags,
-  prepared: Prepared,
-): Pick<BenchmarkOptions, 'prompt' | 'isEnd'> {
-  const { settings, source, sizes } = prepared;
-  if (prompt === undefined)
-    return { prompt: randomTokens(prefill, sizes.vocabulary), isEnd: () => false };
-  using tokenizer = loadTokenizer(settings);
-  const messages = [{ role: 'user', content: prompt }] as const;
-  const { text } = formatPrompt({ messages }, source);
-  const ends = new Set<number>();
-  for (let token = 0; token < tokenizer.size; token++)
-    if (tokenizer.isEndOfGeneration(token)) ends.add(token);
-  return { prompt: promptTokens(text, tokenizer), isEnd: (token) => ends.has(token) };
 }
 
 async function writeTrace(coordinator: Coordinator, file: string): Promise<void> {
