@@ -2,7 +2,7 @@ import os from 'node:os';
 import type { SegmentId } from '../stage/wanted-segments.js';
 import type { Engine } from '../engine/engine.js';
 import { readBandwidth } from '../stage/read-bandwidth.js';
-import type { KeyedPage } from '../stage/page-files/stage-page-files.js';
+import type { KeyedPage } from '../step/pages.js';
 import { StageHost, type StageHostOptions } from '../stage/stage-host.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import { isEmpty } from '../step/shard.js';
@@ -53,10 +53,6 @@ export class LocalStage implements StagePort {
 
   cancel(segments: readonly SegmentId[]): void {
     this.#host.cancel(segments);
-  }
-
-  async keepPages(epoch: number, pages: readonly KeyedPage[]): Promise<void> {
-    await this.#host.pageFiles?.keep(epoch, pages);
   }
 
   async knownPages(keys: readonly string[]): Promise<number> {

@@ -1,4 +1,4 @@
-import type { PageCopy } from '../step/pages.js';
+import type { KeyedPage, PageCopy } from '../step/pages.js';
 import type { Segment, SegmentResult, Step } from '../step/step.js';
 import type { SegmentId } from '../stage/wanted-segments.js';
 import { CoordinatorError } from './errors.js';
@@ -96,11 +96,17 @@ export class Pipeline {
    * @returns resolves when the last stage has done so
    * @throws CoordinatorError as results do
    */
-  async move(copies: readonly PageCopy[]): Promise<void> {
-    await new Promise<SegmentResult>((resolve, reject) => {
-      const waiting = new Map([[nobody, { resolve, reject }]]);
-      this.#submit({ segments: [], copies, inOrder: true }, waiting);
-    });
+  move(copies: readonly PageCopy[]): Promise<void> {
+    return this.#do({ copies });
+  }
+
+  /**
+   * Has all stages keep pages in files, as they are behind all steps that were sent before.
+   * @returns resolves when the last stage has read them
+   * @throws CoordinatorError as results do
+   */
+  keep(keeps: readonly KeyedPage[]): Promise<void> {
+    return this.#do({ keeps });
   }
 
   /** Steps on their way. */
@@ -134,6 +140,14 @@ export class Pipeline {
     this.#broken ??= error;
     this.#failAll(this.#broken);
     for (const waiting of this.#waitForRoute.splice(0)) waiting.reject(this.#broken);
+  }
+
+  /** What is no computing. */
+  async #do(work: Pick<Step, 'copies' | 'keeps'>): Promise<void> {
+    await new Promise<SegmentResult>((resolve, reject) => {
+      const waiting = new Map([[nobody, { resolve, reject }]]);
+      this.#submit({ segments: [], ...work, inOrder: true }, waiting);
+    });
   }
 
   /** @returns the step's id */

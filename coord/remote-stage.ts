@@ -1,6 +1,6 @@
 import type { SegmentId } from '../stage/wanted-segments.js';
 import type { StoredKvType } from '../engine/engine.js';
-import type { KeyedPage } from '../stage/page-files/stage-page-files.js';
+import type { KeyedPage } from '../step/pages.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import type { Step } from '../step/step.js';
 import type { Messages, StageReport } from '../transport/messages/messages.js';
@@ -122,12 +122,6 @@ export class RemoteStage implements StagePort {
       steps: segments.map(({ step }) => step),
       sequences: segments.map(({ sequence }) => sequence),
     });
-  }
-
-  async keepPages(epoch: number, pages: readonly KeyedPage[]): Promise<void> {
-    await this.#countInParts(pages, (part, ids) =>
-      this.worker.control.send('keepPages', { ...ids, ...partOf(epoch, part) }),
-    );
   }
 
   knownPages(keys: readonly string[]): Promise<number> {

@@ -1,5 +1,5 @@
 import type { SegmentId } from '../stage/wanted-segments.js';
-import type { KeyedPage } from '../stage/page-files/stage-page-files.js';
+import type { KeyedPage } from '../step/pages.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import type { Step } from '../step/step.js';
 import type { PipelineRoute } from './pipeline.js';
@@ -43,11 +43,6 @@ export class Route implements PipelineRoute {
 
   cancel(segments: readonly SegmentId[]): void {
     for (const stage of this.stages) stage.cancel(segments);
-  }
-
-  /** Has pages of full texts kept by all stages; see `StagePort`. @throws CoordinatorError 'worker-lost' */
-  async keepPages(pages: readonly KeyedPage[]): Promise<void> {
-    await Promise.all(this.stages.map((stage) => stage.keepPages(this.epoch, pages)));
   }
 
   /** How many leading ones of some pages all stages have kept, to all appearances. @throws CoordinatorError 'worker-lost' */

@@ -1,6 +1,6 @@
 import type { SegmentId } from '../stage/wanted-segments.js';
 import type { StageMemory, StageSizes, StoredKvType } from '../engine/engine.js';
-import type { KeyedPage } from '../stage/page-files/stage-page-files.js';
+import type { KeyedPage } from '../step/pages.js';
 import type { NextStage } from '../stage/outgoing-link.js';
 import type { StageReport } from '../transport/messages/messages.js';
 import type { AgreedCodec } from '../transport/protocol/agree-on-codec.js';
@@ -56,12 +56,6 @@ export interface StagePort {
   /** Of the first stage of a route: computes a step, or passes it on. @returns a promise when it may have to wait */
   submit(step: Step): Promise<void> | void;
   cancel(segments: readonly SegmentId[]): void;
-  /**
-   * Has the keys and values of pages kept in files, behind the steps' back. They must not change before this resolves.
-   * @param epoch of the route that computed them; when it is over, nothing is kept
-   * @throws CoordinatorError 'worker-lost'
-   */
-  keepPages(epoch: number, pages: readonly KeyedPage[]): Promise<void>;
   /** How many leading ones of some pages are in its files, to all appearances. @throws CoordinatorError 'worker-lost' */
   knownPages(keys: readonly string[]): Promise<number>;
   /**

@@ -86,8 +86,8 @@ export class StageHost implements AsyncDisposable {
     const stage = await this.#loading;
     // An engine may have been too far to give up; `close` frees the stage then.
     this.#throwIfClosed();
-    this.#start(stage);
     this.#pageFiles = this.#pageFilesOf(stage, engine, options);
+    this.#start(stage);
     return stage;
   }
 
@@ -186,7 +186,11 @@ export class StageHost implements AsyncDisposable {
         finish: (step, results) => this.events.onResult(step, results),
         fail: (step, error) => this.events.onStepFailed(step, error),
       },
-      { ...this.options, tracer: this.tracer },
+      {
+        ...this.options,
+        tracer: this.tracer,
+        keepPages: async (pages) => this.#pageFiles?.keep(pages),
+      },
     );
     this.#runner.beginEpoch(this.#epoch);
   }

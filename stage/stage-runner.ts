@@ -1,5 +1,6 @@
 import type { Stage } from '../engine/engine.js';
 import type { LayerRoutings } from '../engine/routing-counts.js';
+import type { KeyedPage } from '../step/pages.js';
 import type { Segment, SegmentResult, Step } from '../step/step.js';
 import type { StepTimes } from '../transport/messages/messages.js';
 import type { Tracer } from '../transport/protocol/tracer.js';
@@ -24,6 +25,8 @@ export interface StageRunnerOptions {
   /** Of the device that the stage shares with others. */
   readonly turns: Turns;
   readonly tracer: Tracer;
+  /** Keeps pages in files. */
+  readonly keepPages?: (pages: readonly KeyedPage[]) => Promise<void>;
 }
 
 /** Where a stage's time went since the last reset, in milliseconds. */
@@ -161,6 +164,10 @@ export class StageRunner {
   }
 
   async #compute({ step, hidden }: Work): Promise<readonly SegmentResult[]> {
+    if (step.keeps) {
+      await this.options.keepPages?.(step.keeps);
+      return [];
+    }
     const begin = performance.now();
     this.#computing = step;
     try {

@@ -28,10 +28,10 @@ export class WantedSegments {
     this.#epoch = epoch;
   }
 
-  /** Whether a step has a segment that nobody has cancelled, or copies, which are always wanted. */
-  hasAny({ id, epoch, segments, copies }: Step): boolean {
+  /** Whether a step has a segment that nobody has cancelled, or something else to do, which is always wanted. */
+  hasAny({ id, epoch, segments }: Step): boolean {
     const isWanted = ({ sequence }: Segment) => !this.#cancelled.get(id, sequence);
-    return epoch >= this.#epoch && (copies !== undefined || segments.some(isWanted));
+    return epoch >= this.#epoch && (segments.length === 0 || segments.some(isWanted));
   }
 
   /**

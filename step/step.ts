@@ -1,4 +1,4 @@
-import type { PageCopy } from './pages.js';
+import type { KeyedPage, PageCopy } from './pages.js';
 import type { Sampling } from './sampling.js';
 
 /**
@@ -10,7 +10,7 @@ export interface Step {
   readonly id: number;
   /** Of the route that it was made for; stages drop steps of routes that are no more. */
   readonly epoch: number;
-  /** One or more, each of another sequence; none where pages are copied. */
+  /** One or more, each of another sequence; none where pages are copied or kept. */
   readonly segments: readonly Segment[];
   /**
    * Stages that keep keys and values as whole numbers choose scales for them that this step's fit, and those of earlier
@@ -19,6 +19,8 @@ export interface Step {
   readonly calibratesKv?: boolean;
   /** Copied one after the other: how texts move, and begin with what others have. Nothing else is in such a step. */
   readonly copies?: readonly PageCopy[];
+  /** Kept in files as they are then, as far as there is room to wait for the disk. Nothing else is in such a step. */
+  readonly keeps?: readonly KeyedPage[];
   /**
    * It waits for all steps before it: those may still write to cells that it writes to or reads. Others may be computed
    * while a longer step is.

@@ -3,7 +3,7 @@ import { kvTypes, type KvType } from '../engine/engine.js';
 import { tensorBytes, tensorTypes } from '../model/gguf/tensor-types.js';
 import type { MetadataValue } from '../model/tensor-source.js';
 import type { NextStage } from '../stage/outgoing-link.js';
-import type { KeyedPage } from '../stage/page-files/stage-page-files.js';
+import type { KeyedPage } from '../step/pages.js';
 import type { Shard } from '../step/shard.js';
 import type { Messages } from '../transport/messages/messages.js';
 import { transportChoices } from '../transport/protocol/open-channel.js';
@@ -175,7 +175,7 @@ export function readLink(body: Messages['link']): LinkRequest {
 }
 
 /** @throws WorkerError 'message' that names what makes no sense */
-export function readPages(body: Messages['keepPages'] | Messages['restorePages']): PagesRequest {
+export function readRestorePages(body: Messages['restorePages']): PagesRequest {
   return read(pages, body, 'a request for pages');
 }
 

@@ -8,7 +8,7 @@ import { codecChoiceNamed } from '../transport/wire/codecs/codecs.js';
 import type { Connection } from '../transport/wire/connection.js';
 import { TransportError } from '../transport/wire/errors.js';
 import { WorkerError } from './errors.js';
-import { readKnownPages, readPages } from './requests.js';
+import { readKnownPages, readRestorePages } from './requests.js';
 import { ServedStage, type ServedStageOptions } from './served-stage.js';
 
 /** A stage, and the answer to the request to load it. */
@@ -93,21 +93,13 @@ export class Session {
       case 'traceRequest':
         this.#trace(body);
         return;
-      case 'keepPages': {
-        const { epoch, pages } = readPages(body);
-        void this.#countPages(body, async (files) => {
-          await files.keep(epoch, pages);
-          return pages.length;
-        });
-        return;
-      }
       case 'knownPages': {
         const { keys } = readKnownPages(body);
         void this.#countPages(body, (files) => files.known(keys));
         return;
       }
       case 'restorePages': {
-        const { epoch, pages } = readPages(body);
+        const { epoch, pages } = readRestorePages(body);
         void this.#countPages(body, (files) => files.restore(epoch, pages));
         return;
       }

@@ -40,13 +40,16 @@ export class PageStore {
     this.#writes = options.limitBytes !== 0;
   }
 
-  /** Whether a page is here, to all appearances. @param bytes of its keys and values */
+  /** Whether a page is here, to all appearances; it then counts as used. @param bytes of its keys and values */
   async has(name: PageName, bytes: number): Promise<boolean> {
     if (this.options.limitBytes === 0) return false;
     const file = this.#fileOf(name);
     if (this.#waiting.has(file)) return true;
     const found = await fs.stat(file).catch(() => undefined);
-    return found?.size === fileBytes(bytes);
+    if (found?.size !== fileBytes(bytes)) return false;
+    // Whoever asks will use it, or has it already.
+    await markUsed(file).catch(() => undefined);
+    return true;
   }
 
   /** A page's keys and values; undefined when they are not here as they were written, which is warned of once. */
@@ -56,9 +59,7 @@ export class PageStore {
     const waiting = this.#waiting.get(file);
     if (waiting) return waiting;
     try {
-      const data = await readPageFile(file, name, bytes);
-      await markUsed(file).catch(() => undefined);
-      return data;
+      return await readPageFile(file, name, bytes);
     } catch (error) {
       this.#warn('read', `${file} is of no use, so its page is computed again: ${reason(error)}`);
       // What the system says may be of this moment only.
@@ -68,30 +69,17 @@ export class PageStore {
   }
 
   /**
-   * Keeps a page, unless it is here already: then it counts as used. Written is behind the caller's back.
-   * @param make gives its keys and values, when there is room for them to wait; undefined when they are no more
-   * @returns when `make` is done. @throws what it throws
+   * Keeps a page, if there is room for it to wait for the disk.
+   * @param read gives its keys and values
+   * @returns when `read` has. @throws what it throws
    */
-  async keep(
-    name: PageName,
-    bytes: number,
-    make: () => Promise<Uint8Array | undefined>,
-  ): Promise<void> {
-    if (!this.#writes) return;
-    const limit = await this.#limitBytes();
-    if (fileBytes(bytes) > limit) {
-      this.#stopWriting(`a page of ${bytes} bytes is more than the limit of ${limit}`);
-      return;
-    }
+  async keep(name: PageName, bytes: number, read: () => Promise<Uint8Array>): Promise<void> {
     const file = this.#fileOf(name);
-    if (await this.has(name, bytes)) return markUsed(file).catch(() => undefined);
-    const data = async () => {
-      const made = await make();
-      if (made) this.#waiting.set(file, made);
-      return made;
-    };
-    await this.#queue.add(bytes, data, async (made) => {
-      await this.#write(file, name, made);
+    if (!this.#writes || this.#waiting.has(file) || !this.#queue.hasRoom(bytes)) return;
+    const data = await read();
+    this.#waiting.set(file, data);
+    this.#queue.add(bytes, async () => {
+      await this.#write(file, name, data);
       this.#waiting.delete(file);
     });
   }
@@ -103,10 +91,15 @@ export class PageStore {
 
   async #write(file: string, name: PageName, data: Uint8Array): Promise<void> {
     if (!this.#writes) return;
+    const limit = await this.#limitBytes();
+    if (fileBytes(data.byteLength) > limit)
+      return this.#stopWriting(
+        `a page of ${data.byteLength} bytes is more than the limit of ${limit}`,
+      );
     try {
       await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
       await writePageFile(file, name, data);
-      await this.#limitFolder(data.byteLength);
+      await this.#limitFolder(data.byteLength, limit);
     } catch (error) {
       this.#stopWriting(reason(error));
     }
@@ -118,8 +111,7 @@ export class PageStore {
     this.#warn('write', `cannot keep texts in ${this.#folder}: ${why}; ${rest}`);
   }
 
-  async #limitFolder(written: number): Promise<void> {
-    const limit = await this.#limitBytes();
+  async #limitFolder(written: number, limit: number): Promise<void> {
     this.#written += written;
     if (this.#written < roomShare * limit) return;
     this.#written = 0;

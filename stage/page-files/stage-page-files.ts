@@ -1,18 +1,11 @@
 import type { StagePages } from '../../engine/engine.js';
+import type { KeyedPage } from '../../step/pages.js';
 import type { Turns } from '../turns.js';
 import type { PageStore } from './page-store.js';
 
-/** A page of a stage's cells, and the text that is in it. */
-export interface KeyedPage {
-  /** Of the text up to the end of the page: 64 hex digits. */
-  readonly key: string;
-  /** Its cells are those from `page * pageCells` on. */
-  readonly page: number;
-}
-
 export interface StagePageFilesOptions {
   readonly store: PageStore;
-  /** Of the device that the stage is loaded on: pages are read and written between steps. */
+  /** Of the device that the stage is loaded on: pages are written between steps. */
   readonly turns: Turns;
   /** All that the bytes of a page depend on besides its text, now: 64 hex digits. */
   readonly identity: () => string;
@@ -20,12 +13,8 @@ export interface StagePageFilesOptions {
   readonly epoch: () => number;
 }
 
-/** More pages that wait to be kept are not: their texts can be computed again. */
-const mostWaiting = 4096;
-
 /** The keys and values of one stage's pages, on their way to files and back. */
 export class StagePageFiles {
-  #waiting = 0;
   #isClosed = false;
   /** What is done with the stage now. */
   #using: Promise<unknown> | undefined;
@@ -36,21 +25,13 @@ export class StagePageFiles {
   ) {}
 
   /**
-   * Keeps pages, behind the steps' back. They must not change before this resolves.
-   * @param epoch of whom the pages are; of an older one than the stage's, nothing is kept
+   * Keeps pages as they are now, in the stage's turn: files are written behind the steps' back. What finds no room to wait
+   * for the disk is not kept.
    * @throws EngineError for a page that is not there
    */
-  async keep(epoch: number, pages: readonly KeyedPage[]): Promise<void> {
-    if (this.#waiting + pages.length > mostWaiting) return;
-    this.#waiting += pages.length;
-    try {
-      for (const { key, page } of pages)
-        await this.options.store.keep(this.#name(key), this.pages.bytes, () =>
-          this.#between(epoch, () => this.pages.read(page)),
-        );
-    } finally {
-      this.#waiting -= pages.length;
-    }
+  async keep(pages: readonly KeyedPage[]): Promise<void> {
+    for (const { key, page } of pages)
+      await this.options.store.keep(this.#name(key), this.pages.bytes, () => this.pages.read(page));
   }
 
   /** How many leading ones of some pages are in files, to all appearances. */

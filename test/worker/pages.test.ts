@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { joinKeys } from '../../transport/protocol/page-keys.js';
 import { readResult } from '../../transport/protocol/steps.js';
-import { readKnownPages, readPages } from '../../worker/requests.js';
+import { readKnownPages, readRestorePages } from '../../worker/requests.js';
 import { cellsEach, segmentOf } from '../stage/support/segments.js';
 import { choiceAfter } from '../support/deterministic-stage.js';
 import { tinyModel, tinyShape } from '../support/tiny-model.js';
@@ -32,6 +32,12 @@ async function start(cacheDirectory: string, options: { kvDisk?: number } = {}) 
   await own.link(1, address);
   return {
     coordinator,
+    /** Has pages kept, each as that of the key of its number in the list. */
+    keep: async (id: number, pages: readonly number[]): Promise<void> => {
+      const keeps = pages.map((page, i) => ({ key: keys[i] as string, page }));
+      await own.submit({ id, epoch: 1, segments: [], keeps });
+      expect(await coordinator.next('result')).toMatchObject({ id, segments: [] });
+    },
     [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),
     /** The choice after the text, of which cells from a page on get what is computed from `first` on. */
     choice: async (id: number, first: number, page: number): Promise<number | undefined> => {
@@ -44,14 +50,13 @@ async function start(cacheDirectory: string, options: { kvDisk?: number } = {}) 
 }
 
 let request = 0;
-async function ask(
+async function restore(
   coordinator: TestCoordinator,
-  kind: 'keepPages' | 'restorePages',
   pages: readonly number[],
   { epoch = 1, stage = 1 } = {},
 ): Promise<number> {
   const body = { request: ++request, stage, epoch, keys: joinKeys(keys.slice(0, pages.length)) };
-  coordinator.send(kind, { ...body, pages });
+  coordinator.send('restorePages', { ...body, pages });
   const { count, ...ids } = await coordinator.next('pageCount');
   expect(ids).toEqual({ request, stage });
   return count;
@@ -67,15 +72,15 @@ describe('a worker that is started again', () => {
     await using folder = await temporaryFolder();
     {
       await using started = await start(folder.path);
-      const { coordinator, choice } = started;
+      const { coordinator, choice, keep } = started;
       expect(await choice(1, 0, 1)).toBe(choiceAfter(text, 1));
       expect(await known(coordinator)).toBe(0);
-      expect(await ask(coordinator, 'keepPages', [1])).toBe(1);
+      await keep(2, [1]);
     }
     await using started = await start(folder.path);
     const { coordinator, choice } = started;
     expect(await known(coordinator)).toBe(1);
-    expect(await ask(coordinator, 'restorePages', [3, 4])).toBe(1);
+    expect(await restore(coordinator, [3, 4])).toBe(1);
     expect(await choice(1, 256, 3)).toBe(choiceAfter(text, 1));
     // Without them it would be another text.
     expect(await choice(2, 256, 5)).not.toBe(choiceAfter(text, 1));
@@ -85,10 +90,10 @@ describe('a worker that is started again', () => {
     await using folder = await temporaryFolder();
     for (const kvDisk of [0, 1e6]) {
       await using started = await start(folder.path, { kvDisk });
-      const { coordinator, choice } = started;
+      const { coordinator, choice, keep } = started;
       await choice(1, 0, 1);
-      await ask(coordinator, 'keepPages', [1]);
-      expect(await ask(coordinator, 'restorePages', [1])).toBe(kvDisk === 0 ? 0 : 1);
+      await keep(2, [1]);
+      expect(await restore(coordinator, [1])).toBe(kvDisk === 0 ? 0 : 1);
     }
   });
 });
@@ -97,20 +102,20 @@ describe('a request for pages', () => {
   test('of a stage, an epoch or a page that is not there is answered, and does nothing', async () => {
     await using folder = await temporaryFolder();
     await using started = await start(folder.path);
-    const { coordinator } = started;
-    await ask(coordinator, 'keepPages', [1]);
-    expect(await ask(coordinator, 'restorePages', [1], { stage: 7 })).toBe(0);
-    expect(await ask(coordinator, 'restorePages', [1], { epoch: 2 })).toBe(0);
-    expect(await ask(coordinator, 'restorePages', [2 ** 32 - 1])).toBe(0);
-    expect(await ask(coordinator, 'restorePages', [1])).toBe(1);
-    expect(await ask(coordinator, 'keepPages', [])).toBe(0);
+    const { coordinator, keep } = started;
+    await keep(1, [1]);
+    expect(await restore(coordinator, [1], { stage: 7 })).toBe(0);
+    expect(await restore(coordinator, [1], { epoch: 2 })).toBe(0);
+    expect(await restore(coordinator, [2 ** 32 - 1])).toBe(0);
+    expect(await restore(coordinator, [1])).toBe(1);
+    expect(await restore(coordinator, [])).toBe(0);
   });
 
   const body = { request: 1, stage: 1, epoch: 1, keys: joinKeys(keys), pages: [1, 2] };
 
   test('is read as it is meant', () => {
     const pages = keys.map((key, i) => ({ key, page: i + 1 }));
-    expect(readPages(body)).toEqual({ request: 1, stage: 1, epoch: 1, pages });
+    expect(readRestorePages(body)).toEqual({ request: 1, stage: 1, epoch: 1, pages });
     expect(readKnownPages(body)).toEqual({ request: 1, stage: 1, keys });
   });
 
@@ -127,13 +132,13 @@ describe('a request for pages', () => {
     ['request', 2 ** 32],
   ])('is refused with odd %s: %s', (name, value) => {
     const odd = { ...body, [name]: value };
-    expect(() => readPages(odd)).toThrow(expect.objectContaining({ code: 'message' }));
+    expect(() => readRestorePages(odd)).toThrow(expect.objectContaining({ code: 'message' }));
   });
 
   test('that makes no sense ends the session, and nothing else', async () => {
     await using worker = await TestWorker.start({ model });
     const coordinator = await worker.connect();
-    coordinator.send('keepPages', { ...body, pages: [1] });
+    coordinator.send('restorePages', { ...body, pages: [1] });
     expect((await coordinator.control.closed).message).toContain('has not a key for every page');
     await worker.untilFree();
     await worker.connect();

@@ -41,7 +41,6 @@ export interface Messages {
   readonly linkProbe: LinkProbe;
   readonly linkProbed: LinkProbed;
   readonly linkCodec: LinkCodec;
-  readonly keepPages: KeepPages;
   readonly knownPages: KnownPages;
   readonly restorePages: RestorePages;
   readonly pageCount: PageCount;
@@ -244,6 +243,9 @@ export interface StepBody {
   readonly copies: Uint8Array;
   /** It must not overtake steps that came before. */
   readonly inOrder: boolean;
+  /** Pages that are kept in files, and the SHA-256 of their texts, 32 bytes each. */
+  readonly keptPages: Uint8Array;
+  readonly keptKeys: Uint8Array;
 }
 
 /** Arrays are little-endian int32, as bytes: n of them cost one copy. */
@@ -470,18 +472,6 @@ export type LinkProbed = Record<string, never>;
 
 export interface LinkCodec {
   readonly codec: string;
-}
-
-/**
- * Has the keys and values of pages kept, which must not change before the answer. Of an older epoch than the stage's, none
- * are.
- */
-export interface KeepPages {
-  readonly request: number;
-  readonly stage: number;
-  readonly epoch: number;
-  readonly keys: Uint8Array;
-  readonly pages: readonly number[];
 }
 
 /** Asks how many leading ones of some pages are there. */

@@ -1,4 +1,4 @@
-/** Pages that one message may name: with 36 bytes each they fit into a frame's header. */
+/** Pages that one message may name: their keys, and what else there is of them, fit into a frame's header. */
 export const mostPages = 1024;
 
 const keyBytes = 32;

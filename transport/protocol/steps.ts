@@ -1,5 +1,5 @@
 import os from 'node:os';
-import type { PageCopy } from '../../step/pages.js';
+import type { KeyedPage, PageCopy } from '../../step/pages.js';
 import type { Sampling } from '../../step/sampling.js';
 import {
   mostLogprobs,
@@ -9,21 +9,29 @@ import {
   type Step,
   type TokenLogprobs,
 } from '../../step/step.js';
-import { decodeStepBody, encodeStepBody, type Messages } from '../messages/messages.js';
+import {
+  decodeStepBody,
+  encodeStepBody,
+  type Messages,
+  type StepBody,
+} from '../messages/messages.js';
 import type * as wire from '../messages/types.js';
 import { TransportError } from '../wire/errors.js';
+import { joinKeys, splitKeys } from './page-keys.js';
 
 if (os.endianness() !== 'LE') throw new Error('daisychain needs a little-endian machine');
 
 /** What of a step travels in the payload, before the hidden states. */
 export function encodeBody(step: Step): Uint8Array {
-  const { segments, calibratesKv = false, inOrder = false, copies = [] } = step;
+  const { segments, calibratesKv = false, inOrder = false, copies = [], keeps = [] } = step;
   const pages = Int32Array.from(copies.flatMap(({ from, to, count }) => [from, to, count]));
   return encodeStepBody({
     segments: segments.map(segmentMessage),
     calibratesKv,
     inOrder,
     copies: toBytes(pages),
+    keptPages: toBytes(Int32Array.from(keeps, ({ page }) => page)),
+    keptKeys: joinKeys(keeps.map(({ key }) => key)),
   });
 }
 
@@ -58,13 +66,23 @@ export function readStep({ id, epoch }: Messages['step'], body: Uint8Array): Ste
   const sequences = new Set(segments.map(({ sequence }) => sequence));
   demand(id > 0, 'no id');
   demand(sequences.size === segments.length, 'its sequences');
-  demand((segments.length === 0) === copies.length > 0, 'neither segments nor copies, or both');
+  const keeps = readKeeps(message);
+  const kinds = [segments, copies, keeps].filter(({ length }) => length > 0);
+  demand(kinds.length === 1, 'not one of segments, copies and pages to keep');
   demand(!calibratesKv || segments.length === 1, 'several segments to calibrate by');
   return {
     ...{ id, epoch, segments, calibratesKv },
     ...(copies.length > 0 ? { copies } : {}),
+    ...(keeps.length > 0 ? { keeps } : {}),
     ...(inOrder ? { inOrder } : {}),
   };
+}
+
+function readKeeps({ keptPages, keptKeys }: StepBody): KeyedPage[] {
+  const pages = fromBytes(keptPages);
+  const keys = demand(splitKeys(keptKeys), 'keys that are none');
+  demand(pages.length === keys.length, 'not a key for every page');
+  return keys.map((key, i) => ({ key, page: pages[i] as number }));
 }
 
 function readCopies(bytes: Uint8Array): PageCopy[] {

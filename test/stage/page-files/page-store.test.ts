@@ -54,14 +54,6 @@ describe('a page', () => {
     expect(await filesIn(cacheDirectory)).toEqual([hash('a')]);
   });
 
-  test('is made and written once', async () => {
-    const { store } = openStore();
-    await keep(store, 'a', 7);
-    const { ino } = await fs.stat(fileOf(nameOf('a')));
-    await store.keep(nameOf('a'), bytes, () => Promise.reject(new Error('made again')));
-    expect((await fs.stat(fileOf(nameOf('a')))).ino).toBe(ino);
-  });
-
   test('is there while it waits to be written', async () => {
     const { store, lines } = openStore();
     const kept = Array.from({ length: 20 }, (_, i) =>
@@ -78,13 +70,21 @@ describe('a page', () => {
     expect(lines).toEqual([]);
   });
 
-  test('that is no more when its turn comes is not kept', async () => {
+  test('that cannot be read from the stage is not kept', async () => {
     const { store } = openStore();
-    await store.keep(nameOf('a'), bytes, () => Promise.resolve(undefined));
     const failed = store.keep(nameOf('b'), bytes, () => Promise.reject(new Error('no page')));
     await expect(failed).rejects.toThrow('no page');
     await keep(store, 'c', 7);
     expect(await filesIn(cacheDirectory)).toEqual([hash('c')]);
+  });
+
+  test('is not kept when too much waits for the disk already', async () => {
+    const { store } = openStore(1e9);
+    const huge = 200e6;
+    await store.keep(nameOf('a'), huge, () => Promise.resolve(dataOf(1)));
+    await store.keep(nameOf('b'), huge, () => Promise.reject(new Error('read all the same')));
+    await store.written();
+    expect(await filesIn(cacheDirectory)).toEqual([hash('a')]);
   });
 });
 
@@ -161,11 +161,10 @@ describe('the limit', () => {
     for (const key of ['a', 'b', 'c']) await keep(first.store, key, 1);
     for (const [i, key] of ['a', 'b', 'c'].entries()) await usedAgo(key, 30 - i);
     const second = openStore(limitFor(3));
-    await second.store.read(nameOf('a'), bytes);
+    expect(await second.store.has(nameOf('a'), bytes)).toBe(true);
     await keep(second.store, 'd', 1);
     expect((await filesIn(cacheDirectory)).sort()).toEqual(['a', 'c', 'd'].map(hash).sort());
-    // What is asked to be kept again counts as used.
-    await first.store.keep(nameOf('c'), bytes, () => Promise.resolve(dataOf(1)));
+    expect(await first.store.has(nameOf('c'), bytes)).toBe(true);
     await usedAgo('d', 5);
     await usedAgo('a', 10);
     await keep(first.store, 'e', 1);

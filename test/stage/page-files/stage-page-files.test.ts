@@ -36,7 +36,10 @@ async function open(pages = 4) {
     filesOf,
     files: filesOf(stage),
     beginEpoch: (next: number) => void (epoch = next),
-    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      await store.written();
+      await folder[Symbol.asyncDispose]();
+    },
   };
 }
 
@@ -44,7 +47,7 @@ describe('pages of a stage', () => {
   test('are read into the cells of another one of the same kind, wherever they are', async () => {
     await using opened = await open();
     const { store, files, filesOf } = opened;
-    await files.keep(1, pagesOf(0, 1, 2));
+    await files.keep(pagesOf(0, 1, 2));
     await store.written();
     const fresh = await filled(0);
     const restarted = filesOf(fresh);
@@ -64,7 +67,7 @@ describe('pages of a stage', () => {
   test('are read as far as they are there', async () => {
     await using opened = await open();
     const { store, files } = opened;
-    await files.keep(1, pagesOf(0, 2));
+    await files.keep(pagesOf(0, 2));
     await store.written();
     expect(await files.restore(1, pagesOf(0, 1, 2))).toBe(1);
     expect(await files.restore(1, [])).toBe(0);
@@ -74,72 +77,65 @@ describe('pages of a stage', () => {
     });
   });
 
-  test('are read and written between steps', async () => {
+  test('are kept as they are then, and come back between steps', async () => {
     await using opened = await open();
     const { store, turns, files, stage } = opened;
-    let isComputing = true;
-    const uses: string[] = [];
-    const note = (what: string) => uses.push(`${what}${isComputing ? ' while computing' : ''}`);
-    const { pages } = stage;
-    const read = pages.read.bind(pages);
-    const write = pages.write.bind(pages);
-    pages.read = (page) => (note('read'), read(page));
-    pages.write = (page, content) => (note('write'), write(page, content));
-    await files.keep(1, pagesOf(0));
+    await files.keep(pagesOf(0));
+    await stage.pages.write(0, contentOf(3));
     await store.written();
+    let isComputing = true;
+    const { pages } = stage;
+    const write = pages.write.bind(pages);
+    pages.write = (page, content) => {
+      expect(isComputing).toBe(false);
+      return write(page, content);
+    };
     let endStep: () => void = () => undefined;
     const step = turns.take(() => new Promise<void>((resolve) => (endStep = resolve)));
-    uses.length = 0;
-    const kept = files.keep(1, pagesOf(1));
-    const restored = files.restore(1, [{ key: keyOf(0), page: 3 }]);
-    // Files are as far as they can be by then.
+    const restored = files.restore(1, [{ key: keyOf(0), page: 2 }]);
+    // The file is read by then.
     for (let i = 0; i < 20; i++) await files.known([keyOf(0)]);
     isComputing = false;
     endStep();
-    await Promise.all([step, kept, restored]);
-    expect(uses.sort()).toEqual(['read', 'write']);
-    expect(await stage.pages.read(3)).toEqual(contentOf(0));
+    await step;
+    expect(await restored).toBe(1);
+    expect(await pages.read(2)).toEqual(contentOf(0));
   });
 
-  test('of another epoch are neither kept nor read, also when it ends while they wait', async () => {
+  test('are not read for another epoch, also when theirs ends while they wait', async () => {
     await using opened = await open();
-    const { store, turns, files, beginEpoch } = opened;
-    await files.keep(1, pagesOf(0));
-    await files.keep(2, pagesOf(1));
+    const { turns, files, beginEpoch } = opened;
+    await files.keep(pagesOf(0));
+    expect(await files.restore(2, pagesOf(0))).toBe(0);
     let endStep: () => void = () => undefined;
     const step = turns.take(() => new Promise<void>((resolve) => (endStep = resolve)));
-    const kept = files.keep(1, pagesOf(2));
-    await store.written();
     const restored = files.restore(1, pagesOf(0));
     beginEpoch(2);
     endStep();
-    await Promise.all([step, kept]);
-    await store.written();
+    await step;
     expect(await restored).toBe(0);
-    for (const [page, known] of [1, 0, 0].entries())
-      expect(await files.known([keyOf(page)])).toBe(known);
+    expect(await files.restore(2, pagesOf(0))).toBe(1);
   });
 
   test('are let go of when the stage is closed', async () => {
     await using opened = await open();
-    const { store, turns, files, stage } = opened;
-    let finish: () => void = () => undefined;
+    const { turns, files, stage } = opened;
     const { pages } = stage;
-    const read = pages.read.bind(pages);
-    stage.pages.read = async (page) => {
+    let finish: () => void = () => undefined;
+    const write = pages.write.bind(pages);
+    await files.keep(pagesOf(0, 1));
+    pages.write = async (page, content) => {
       await new Promise<void>((resolve) => (finish = resolve));
-      return read(page);
+      return write(page, content);
     };
-    const kept = files.keep(1, pagesOf(0, 1));
+    const restored = files.restore(1, pagesOf(0, 1));
     while (!turns.isTaken) await new Promise((resolve) => setTimeout(resolve, 1));
     let isClosed = false;
     const closed = files.close().then(() => (isClosed = true));
     await new Promise((resolve) => setImmediate(resolve));
     expect(isClosed).toBe(false);
     finish();
-    await Promise.all([closed, kept]);
-    await store.written();
-    expect(await files.known([keyOf(0)])).toBe(1);
-    expect(await files.known([keyOf(1)])).toBe(0);
+    await closed;
+    expect(await restored).toBe(1);
   });
 });

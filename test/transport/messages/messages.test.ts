@@ -63,7 +63,6 @@ const samples: Messages = {
   loadProgress: { stage: 1, loadedBytes: 0, totalBytes: 2 ** 41 },
   ready: { stage: 1, weights: 2 ** 36, kv: 1, compute: 0, kvType: 'f16', movesPages: true },
   failed: { stage: 0, code: 'load', message: 'cannot' },
-  keepPages: { request: 1, stage: 1, epoch: 2, keys: new Uint8Array(64).fill(7), pages: [0, 300] },
   knownPages: { request: 2, stage: 1, keys: new Uint8Array(0) },
   restorePages: { request: 3, stage: 0, epoch: 0, keys: new Uint8Array(32), pages: [2 ** 32 - 1] },
   pageCount: { request: 3, stage: 0, count: 0 },

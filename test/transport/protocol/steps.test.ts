@@ -47,6 +47,12 @@ describe('steps', () => {
     expect(roundTrip(step)).toEqual(step);
   });
 
+  test('that keep pages have nothing else', () => {
+    const keeps = ['a', 'b'].map((letter, page) => ({ key: letter.repeat(64), page: 7 * page }));
+    const step = { ...stepOf(1), segments: [], keeps, inOrder: true };
+    expect(roundTrip(step)).toEqual(step);
+  });
+
   test('that calibrate say so', () => {
     const step = { ...stepOf(3), calibratesKv: true };
     expect(roundTrip(step)).toEqual(step);
@@ -117,6 +123,20 @@ describe('a body that is not well-formed is refused:', () => {
     ],
     ['half a copy', encodeStepBody({ ...whole, segments: [], copies: ints(0, 1) })],
     ['copies beside segments', encodeStepBody({ ...whole, copies: ints(0, 1, 1) })],
+    ['a page without a key', encodeStepBody({ ...whole, segments: [], keptPages: ints(1) })],
+    [
+      'half a key',
+      encodeStepBody({
+        ...whole,
+        segments: [],
+        keptPages: ints(1),
+        keptKeys: new Uint8Array(16),
+      }),
+    ],
+    [
+      'pages to keep beside segments',
+      encodeStepBody({ ...whole, keptPages: ints(1), keptKeys: new Uint8Array(32) }),
+    ],
     ['half a recent token', bodyWith({ recentTokens: new Uint8Array(2) })],
   ])('%s', (_, body) => {
     expect(() => readStep(header, body)).toThrow(TransportError);
