@@ -1,4 +1,5 @@
 import type { TokenText } from '../step/token-text.js';
+import type { Batcher, Speculation } from './batcher.js';
 import type { CellMap, Place } from './cells.js';
 import { CoordinatorError } from './errors.js';
 import {
@@ -7,16 +8,20 @@ import {
   type GenerateOptions,
   type GenerationSummary,
 } from './generation.js';
-import { nextToken, type Computing } from './next-token.js';
+import type { Pipeline } from './pipeline.js';
 import { Sequence, type SavedText } from './sequence.js';
 import { giveUpDrafts, SpeculativeDecoder, type SequenceDrafts } from './speculative-decoder.js';
 
 /** What a conversation works with. */
-export interface ConversationParts extends Computing {
+export interface ConversationParts {
+  readonly pipeline: Pipeline;
+  readonly batcher: Batcher;
+  /** Most tokens in a step. */
+  readonly chunkTokens: number;
   readonly cellMap: CellMap;
   /** Tokens that a text can lose without being computed anew; default: all. */
   readonly rewind?: number;
-  /** How a sequence speculates; without it, one token is decoded at a time. */
+  /** How a sequence speculates, when that pays. */
   readonly drafts?: (sequence: Sequence) => SequenceDrafts;
   /** Told when a prompt has been read. */
   readonly onPromptRead?: () => void;
@@ -172,10 +177,13 @@ export class Conversation {
     const drafts = (generation.options.speculate ?? true) ? this.#drafts : undefined;
     while (text.certain <= cells.length) {
       this.#sequence.enter(await this.parts.pipeline.ready(signal));
-      // Guesses can follow as soon as all but the last token are in cells.
-      if (drafts && this.#sequence.firstMissing(text.certain) === text.certain - 1)
-        return this.#continueSpeculatively(drafts, generation, signal);
-      const token = await nextToken(this.#sequence, this.parts, signal);
+      using speculation = drafts && this.#speculate(drafts);
+      if (speculation) {
+        const reason = await this.#continueSpeculatively(drafts, speculation, generation, signal);
+        if (reason) return reason;
+        continue;
+      }
+      const token = await this.parts.batcher.next(this.#sequence, signal, generation.options);
       if (generation.tokens === 0) this.parts.onPromptRead?.();
       text.confirm(token);
       const reason = await generation.add(token);
@@ -184,23 +192,34 @@ export class Conversation {
     return 'context';
   }
 
+  /** Guesses can follow as soon as all but the last token are in cells. */
+  #speculate(drafts: SequenceDrafts): Speculation | undefined {
+    const { certain } = this.#sequence.text;
+    if (!drafts.source || this.#sequence.firstMissing(certain) < certain - 1) return undefined;
+    return this.parts.batcher.speculate(this.#sequence, drafts.planner);
+  }
+
+  /** @returns why the answer ends; undefined when it goes on in a batch */
   async #continueSpeculatively(
     drafts: SequenceDrafts,
+    speculation: Speculation,
     generation: Generation,
     signal: AbortSignal,
-  ): Promise<FinishReason> {
+  ): Promise<FinishReason | undefined> {
     const { maxTokens, isEnd } = generation.options;
     const decoder = new SpeculativeDecoder(this.parts.pipeline, this.#sequence, drafts, {
       maxTokens: maxTokens - generation.tokens,
       isEnd,
       maxStepTokens: this.parts.chunkTokens,
-      signal,
+      signal: AbortSignal.any([signal, speculation.signal]),
+      texts: () => speculation.count,
     });
     for await (const token of decoder.decode()) {
       const reason = await generation.add(token);
       if (reason) return reason;
     }
-    return signal.aborted ? 'cancelled' : 'context';
+    if (signal.aborted) return 'cancelled';
+    return speculation.signal.aborted ? undefined : 'context';
   }
 
   /** The draft model reads the prompt while the stages do. */

@@ -3,6 +3,8 @@ import type { StageReport } from '../transport/messages/messages.js';
 import type { TraceEvent } from '../transport/protocol/tracer.js';
 import { rewindOf } from '../model/architectures/layer.js';
 import { readModel } from '../model/architectures/model.js';
+import { Batcher } from './batcher.js';
+import type { BatchStats } from './batch-stats.js';
 import { CellMap } from './cells.js';
 import { Conversation } from './conversation.js';
 import { slotsEach, type CoordinatorOptions } from './coordinator-options.js';
@@ -24,6 +26,7 @@ export class Coordinator implements AsyncDisposable {
   readonly failure: Promise<CoordinatorError>;
   #fail!: (error: CoordinatorError) => void;
   readonly #pipeline = new Pipeline();
+  readonly #batcher: Batcher;
   readonly #cellMap: CellMap;
   readonly #rewind: number;
   #deployment!: Deployment;
@@ -35,10 +38,15 @@ export class Coordinator implements AsyncDisposable {
 
   private constructor(private readonly options: CoordinatorOptions) {
     this.failure = new Promise((resolve) => (this.#fail = resolve));
-    const { context, conversations = 1 } = options;
+    const { context, conversations = 1, chunkTokens } = options;
+    this.#batcher = new Batcher({
+      pipeline: this.#pipeline,
+      chunkTokens,
+      costs: () => this.#costs,
+    });
     this.#cellMap = new CellMap(context, conversations, slotsEach(options));
     const { layers } = readModel(options.source);
-    this.#rewind = rewindOf(layers, context, options.chunkTokens);
+    this.#rewind = rewindOf(layers, context, chunkTokens);
   }
 
   /**
@@ -84,16 +92,21 @@ export class Coordinator implements AsyncDisposable {
     return this.#speculator;
   }
 
+  /** How conversations share steps, since `stats` were reset. */
+  get batching(): BatchStats {
+    return this.#batcher.stats;
+  }
+
   /** Begins a conversation. @throws CoordinatorError 'context' when all are taken */
   conversation(): Conversation {
     this.#checkOpen();
     const speculator = this.#speculator;
     return new Conversation({
       pipeline: this.#pipeline,
+      batcher: this.#batcher,
       cellMap: this.#cellMap,
       rewind: this.#rewind,
       chunkTokens: this.options.chunkTokens,
-      stepCosts: () => this.#costs.stages,
       onPromptRead: () => void this.#learnCosts(),
       ...(speculator ? { drafts: (sequence) => speculator.for(sequence) } : {}),
     });
@@ -138,6 +151,7 @@ export class Coordinator implements AsyncDisposable {
     if (reset) {
       this.#statsSince = performance.now();
       this.#speculator?.resetStats();
+      this.#batcher.resetStats();
     }
     return this.plan.stages.map((stage, i) =>
       stageStats(stage, reports[i] as StageReport, elapsedMs),

@@ -1,7 +1,8 @@
 import type { Sampling } from '../step/sampling.js';
+import type { Terms } from './fair-order.js';
 import { TokenQueue } from './token-queue.js';
 
-export interface GenerateOptions {
+export interface GenerateOptions extends Terms {
   readonly sampling: Sampling;
   readonly maxTokens: number;
   /** Whether a token ends the answer. */

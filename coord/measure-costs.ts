@@ -1,4 +1,4 @@
-import type { PipelineCosts, StageCosts } from '../speculative/cost-model.js';
+import type { PassCosts, StageCosts } from '../speculative/cost-model.js';
 import { stepSizes } from '../speculative/planner.js';
 import { costsOf, type SeenSteps } from '../speculative/seen-costs.js';
 import { greedy } from '../step/sampling.js';
@@ -53,7 +53,7 @@ export interface Measured {
 }
 
 /** What lies between stages costs. */
-export interface BetweenCosts extends Omit<PipelineCosts, 'draftMs' | 'stages'> {
+export interface BetweenCosts extends Omit<PassCosts, 'stages'> {
   /** Milliseconds that a step takes of a stage beside computing. */
   readonly besideMs: number;
 }

@@ -109,6 +109,11 @@ export class Pipeline {
     return this.#do({ keeps });
   }
 
+  /** Of the route in use; undefined while there is none. */
+  get epoch(): number | undefined {
+    return this.#route?.epoch;
+  }
+
   /** Steps on their way. */
   get inFlight(): number {
     return this.#inFlight.size;
@@ -190,7 +195,8 @@ export class Pipeline {
   }
 }
 
-function routeChanged(): CoordinatorError {
+/** What was sent, or made to be sent, does not fit the stages any more. */
+export function routeChanged(): CoordinatorError {
   return new CoordinatorError('route', 'the stages were rearranged while the step was on its way');
 }
 

@@ -10,6 +10,10 @@ export const typicalCosts: StageCosts = [
 /** Chunks at both ends whose sizes are varied: those between are computed while every stage is busy. */
 const variedEnds = 3;
 
+/** Beside others that decode, chunks have this many tiles if that saves this share of the time per row, otherwise one. */
+const shortTiles = 2;
+const worthwhileSaving = 0.15;
+
 /** A prompt's part that is to be computed: tokens [first, end) of the text. */
 export interface PromptPart {
   readonly first: number;
@@ -30,8 +34,7 @@ export function promptChunks(
   costs: readonly StageCosts[],
   mostTokens: number,
 ): readonly number[] {
-  const grid = Math.min(tileRows, mostTokens);
-  const most = mostTokens - (mostTokens % grid);
+  const { grid, most } = gridOf(mostTokens);
   const borders = allowedBorders({ first, end }, grid, most);
   const time = (ends: readonly number[]) => promptMs({ first, end }, ends, costs);
   const cut = (mayBe: (begin: number, stop: number) => boolean) =>
@@ -49,6 +52,29 @@ export function promptChunks(
   // Of equally good ones that with larger chunks, which are fewer steps.
   const best = cuts.reduceRight((a, b) => (time(b) < time(a) ? b : a));
   return varied(first, best, { grid, most, borders: new Set(borders) }, time);
+}
+
+/**
+ * How a prompt is cut while others decode, who have to wait for every chunk: the same as for `promptChunks` holds, but that
+ * chunks are short.
+ */
+export function shortChunks(
+  { first, end }: PromptPart,
+  costs: readonly StageCosts[],
+  mostTokens: number,
+): readonly number[] {
+  const { grid, most } = gridOf(mostTokens);
+  const rowMs = (tiles: number) => slowestMs(costs, tiles * grid, end) / tiles;
+  const isWorthwhile = rowMs(shortTiles) < (1 - worthwhileSaving) * rowMs(1);
+  const rows = Math.min(most, isWorthwhile ? shortTiles * grid : grid);
+  const borders = allowedBorders({ first, end }, grid, most);
+  return cutAt(borders, first, end, (begin, stop) => stop - begin <= rows);
+}
+
+/** Chunks end at multiples of `grid`, and have `most` rows at most. */
+function gridOf(mostTokens: number): { readonly grid: number; readonly most: number } {
+  const grid = Math.min(tileRows, mostTokens);
+  return { grid, most: mostTokens - (mostTokens % grid) };
 }
 
 /** Milliseconds until a pipeline that nobody else uses has computed all chunks. */

@@ -1,4 +1,4 @@
-import type { PipelineCosts, StageCosts } from '../speculative/cost-model.js';
+import type { PassCosts, StageCosts } from '../speculative/cost-model.js';
 import { areFarOff, withSeenChunks, type SeenSteps } from '../speculative/seen-costs.js';
 import type { CellRange } from './cells.js';
 import type { CostCache } from './cost-cache.js';
@@ -27,15 +27,23 @@ export interface CostNeeds extends Measured {
 
 /** What steps cost on a route: as they were measured when it was made, and as its stages have seen since. */
 export class RouteCosts {
+  /** For decoding, as measured: what became of promises is seen by whoever made them. */
+  readonly pipeline: PassCosts;
   #seen: readonly (readonly SeenSteps[])[] = [];
 
   private constructor(
     private readonly keys: readonly string[],
     private readonly measured: MeasuredCosts | undefined,
     private readonly cache: CostCache | undefined,
-  ) {}
+  ) {
+    const { stages, besideMs = 0, hopMs = 0, sharing = 1 } = measured ?? {};
+    const withBeside = (stage: StageCosts) =>
+      stage.map((point) => ({ ...point, ms: point.ms + besideMs }));
+    const known = stages ?? keys.map(() => typicalCosts);
+    this.pipeline = { stages: known.map(withBeside), hopMs, sharing };
+  }
 
-  /** Nobody has asked for costs: chunks of prompts are cut by what CPUs typically show. */
+  /** Nobody has asked for costs: steps are made by what CPUs typically show. */
   static unknown(keys: readonly string[]): RouteCosts {
     return new RouteCosts(keys, undefined, undefined);
   }
@@ -64,14 +72,6 @@ export class RouteCosts {
     return this.keys.map((_, i) =>
       withSeenChunks(this.measured?.stages[i] ?? typicalCosts, this.#seen[i] ?? []),
     );
-  }
-
-  /** For drafts, as measured: what became of promises is seen by whoever made them. */
-  get pipeline(): Omit<PipelineCosts, 'draftMs'> {
-    const { stages = [], besideMs = 0, hopMs = 0, sharing = 1 } = this.measured ?? {};
-    const withBeside = (stage: StageCosts) =>
-      stage.map((point) => ({ ...point, ms: point.ms + besideMs }));
-    return { stages: stages.map(withBeside), hopMs, sharing };
   }
 
   /** @param seen by every stage with layers */

@@ -39,6 +39,8 @@ export interface DecodeOptions {
   readonly isEnd: (token: number) => boolean;
   readonly maxStepTokens: number;
   readonly signal: AbortSignal;
+  /** Texts that speculate at once, this one among them; default 1. */
+  readonly texts?: () => number;
 }
 
 /**
@@ -186,7 +188,7 @@ export class SpeculativeDecoder {
     this.#steps++;
     this.#cancel(cancelled);
     this.drafts.planner.reads(this.sequence.text.certain);
-    this.#speed.add(tokens.length, performance.now());
+    this.#speed.add(tokens.length * (this.options.texts?.() ?? 1), performance.now());
     // What follows is under way before anybody looks at the tokens.
     this.#submitSteps();
     return tokens;

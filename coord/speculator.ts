@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { DraftSource } from '../speculative/draft-source.js';
-import type { PipelineCosts } from '../speculative/cost-model.js';
+import type { PassCosts, PipelineCosts } from '../speculative/cost-model.js';
 import { SchedulePlanner } from '../speculative/planner.js';
 import type { Schedule, ScheduleChoice, ScheduleMode } from '../speculative/schedule.js';
 import type { Sequence } from './sequence.js';
@@ -45,7 +45,7 @@ export class Speculator {
   }
 
   /** From now on steps cost this. */
-  use(costs: Omit<PipelineCosts, 'draftMs'>): void {
+  use(costs: PassCosts): void {
     this.#planner.use({ ...costs, draftMs: this.options.draftMs });
   }
 

@@ -8,7 +8,7 @@ export class TokenQueue implements AsyncIterable<number> {
   #wakeReader: (() => void) | undefined;
   #wakeWriter: (() => void) | undefined;
 
-  /** Adds a token. @returns a promise while the queue is full: it resolves when the reader has taken some, or left */
+  /** Adds a token. @returns a promise while the queue is full: it resolves when the reader has taken half, or left */
   push(token: number): Promise<void> | undefined {
     this.#tokens.push(token);
     this.#wakeReader?.();
@@ -27,7 +27,7 @@ export class TokenQueue implements AsyncIterable<number> {
     for (;;) {
       const token = this.#tokens.shift();
       if (token !== undefined) {
-        if (this.#tokens.length < capacity) this.#wakeWriter?.();
+        if (this.#tokens.length <= capacity / 2) this.#wakeWriter?.();
         yield token;
       } else if (this.#ended) return;
       else await new Promise<void>((resolve) => (this.#wakeReader = resolve));

@@ -1,15 +1,19 @@
 import { stepSize, type Schedule } from './schedule.js';
 
-/** What steps cost on a pipeline. */
-export interface PipelineCosts {
+/** What steps cost that pass a pipeline. */
+export interface PassCosts {
   /** Milliseconds that each stage takes for a step of a size; sizes ascending, the same for all stages. */
   readonly stages: readonly StageCosts[];
   /** Milliseconds from one stage to the next, and from the last one back to the coordinator. */
   readonly hopMs: number;
-  /** Milliseconds for drafting a token, on the processor that the first stage uses. */
-  readonly draftMs: number;
   /** How much longer steps take when all stages compute at once: 1 unless stages share processors. */
   readonly sharing: number;
+}
+
+/** What steps cost on a pipeline, and drafts for them. */
+export interface PipelineCosts extends PassCosts {
+  /** Milliseconds for drafting a token, on the processor that the first stage uses. */
+  readonly draftMs: number;
 }
 
 /** What steps of one size cost on a stage. */

@@ -1,4 +1,5 @@
 import { AcceptanceEstimate } from './acceptance.js';
+import { batchTokensPerMs } from './batch-rate.js';
 import { costsAt, tokensPerMs, type PipelineCosts } from './cost-model.js';
 import {
   plainSchedule,
@@ -10,6 +11,8 @@ import { TrackRecord } from './track-record.js';
 
 /** Step sizes that are considered; what kernels compute is measured for these. */
 export const stepSizes: readonly number[] = [1, 2, 4, 8, 16];
+
+const largestStep = stepSizes.at(-1) ?? 1;
 
 /** Most steps in flight. */
 export const mostInFlight = 8;
@@ -83,6 +86,15 @@ export class SchedulePlanner {
     if (picked?.schedule.mode !== mode) return;
     this.#record.add(mode, tokens / ms / picked.rate);
     this.#picked = undefined;
+  }
+
+  /** Whether sequences that speculate get on faster, together, than so many that are decoded in a batch. */
+  paysFor(sequences: number): boolean {
+    if (sequences <= 1) return true;
+    if (this.fixed) return false;
+    const picked = this.#pick();
+    const batch = batchTokensPerMs(sequences, this.#costsNow, largestStep);
+    return picked.schedule.mode !== 'off' && this.#expected(picked) > worthwhile * batch;
   }
 
   /** Tokens per second that the schedule promises, against those without speculation. */

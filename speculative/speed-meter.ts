@@ -10,7 +10,7 @@ const measuredTokens = 32;
  */
 const warmUpTokens = 16;
 
-/** Tells the planner how fast one text grows. */
+/** Tells the planner how fast texts grow. */
 export class SpeedMeter {
   #mode: ScheduleMode | undefined;
   #tokens = 0;
@@ -25,7 +25,7 @@ export class SpeedMeter {
   }
 
   /**
-   * Some tokens have become certain.
+   * Some tokens have become certain, of all texts that grow in this way.
    * @param nowMs on any clock
    */
   add(tokens: number, nowMs: number): void {

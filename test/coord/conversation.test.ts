@@ -3,9 +3,9 @@ import { CellMap } from '../../coord/cells.js';
 import { Conversation } from '../../coord/conversation.js';
 import type { CoordinatorError } from '../../coord/errors.js';
 import { Pipeline } from '../../coord/pipeline.js';
-import { typicalCosts } from '../../coord/prompt-chunks.js';
 import { greedy } from '../../step/sampling.js';
 import { wantedRows, type Step } from '../../step/step.js';
+import { testBatcher } from '../support/batcher.js';
 
 const context = 64;
 
@@ -13,6 +13,7 @@ const context = 64;
 class CountingPipeline {
   readonly pipeline = new Pipeline();
   readonly cellMap = new CellMap(context * 100, 1);
+  readonly batcher = testBatcher(this.pipeline, 16);
   rows = 0;
   #epoch = 0;
 
@@ -27,13 +28,8 @@ class CountingPipeline {
   }
 
   conversation(): Conversation {
-    const { pipeline, cellMap } = this;
-    return new Conversation({
-      pipeline,
-      cellMap,
-      chunkTokens: 16,
-      stepCosts: () => [typicalCosts],
-    });
+    const { pipeline, batcher, cellMap } = this;
+    return new Conversation({ pipeline, batcher, cellMap, chunkTokens: 16 });
   }
 
   #compute(step: Step): void {

@@ -157,7 +157,7 @@ test('steps that take far longer than was known have it forgotten', async () => 
 test('without measuring, what CPUs show is taken, and what stages have seen', async () => {
   const costs = RouteCosts.unknown(keys);
   expect(costs.stages).toEqual([typicalCosts, typicalCosts]);
-  expect(costs.pipeline.stages).toEqual([]);
+  expect(costs.pipeline).toEqual({ stages: costs.stages, hopMs: 0, sharing: 1 });
   await costs.learn([[{ steps: 1, tokens: 64, cells: 256, ms: 7 }], []]);
   expect(stageMs(costs.stages[0] ?? [], 64, 256)).toBeCloseTo(7);
 });

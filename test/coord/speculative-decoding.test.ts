@@ -3,7 +3,6 @@ import { expect, test } from 'vitest';
 import { CellMap } from '../../coord/cells.js';
 import { Conversation } from '../../coord/conversation.js';
 import { Pipeline } from '../../coord/pipeline.js';
-import { typicalCosts } from '../../coord/prompt-chunks.js';
 import type { SequenceDrafts } from '../../coord/speculative-decoder.js';
 import type { DraftSource } from '../../speculative/draft-source.js';
 import { SchedulePlanner } from '../../speculative/planner.js';
@@ -13,6 +12,7 @@ import { Turns } from '../../stage/turns.js';
 import { greedy } from '../../step/sampling.js';
 import type { TokenText } from '../../step/token-text.js';
 import { Tracer } from '../../transport/protocol/tracer.js';
+import { testBatcher } from '../support/batcher.js';
 import { choiceAfter, DeterministicStage, vocabulary } from '../support/deterministic-stage.js';
 import { Random } from '../support/random.js';
 
@@ -132,6 +132,7 @@ test(`over ${schedules} random schedules no text diverges and no cell leaks`, as
     pipelines.map(async (lanePipeline, lane) => {
       const { pipeline } = lanePipeline;
       const random = new Random(1000 + lane);
+      const batcher = testBatcher(pipeline, chunkTokens, 2);
       // Every other one has states instead of cells, and few or many slots for them.
       const slots = lane % 2 === 0 ? 0 : 2 + (lane % 5);
       const cellMap = new CellMap(context, 1, slots);
@@ -154,8 +155,8 @@ test(`over ${schedules} random schedules no text diverges and no cell leaks`, as
         const conversation = new Conversation({
           pipeline,
           cellMap,
+          batcher,
           chunkTokens,
-          stepCosts: () => [typicalCosts, typicalCosts],
           drafts: () => drafts,
         });
         await converse(conversation, random, counts, () => lanePipeline.rearrange());
