@@ -1,3 +1,4 @@
+import type { BatchStats } from '../coord/batch-stats.js';
 import type { DraftStats } from '../coord/speculator.js';
 import type { StageStats } from '../coord/stage-stats.js';
 import type { LayerRoutings } from '../engine/routing-counts.js';
@@ -58,6 +59,8 @@ export interface BenchmarkResult {
   };
   /** Where there are several. */
   readonly conversations?: ConversationsResult;
+  /** How the conversations shared steps while they decoded. */
+  readonly batching: BatchStats;
 }
 
 /** How a text of some length is continued. */
@@ -77,6 +80,7 @@ export interface Measurement {
   /** What they did while answers were decoded. */
   readonly stages: readonly StageStats[];
   readonly speculation: DraftStats | undefined;
+  readonly batching: BatchStats;
 }
 
 /** What the measurements were of. */
@@ -109,6 +113,7 @@ export function summarize(
     prefill: { tokens: promptTokens, tokPerSec: (promptTokens * 1000) / ttftMs },
     decode,
     ttftMs,
+    batching: best.batching,
     stages: best.stages.map((stats, i) =>
       perStep(stats, limit(i, best.stages, promptTokens + decode.tokens / 2)),
     ),

@@ -139,5 +139,6 @@ async function measurement(
     prefillStages,
     stages: await coordinator.stats(),
     speculation: coordinator.speculation?.stats,
+    batching: coordinator.batching,
   };
 }

@@ -41,7 +41,7 @@ export interface BenchPlan {
 
 /** The report for people. */
 export function formatBenchReport(report: BenchReport): string {
-  const { machine, versions, plan, prefill, decode, ttftMs } = report;
+  const { machine, versions, plan, prefill, decode, ttftMs, batching } = report;
   const setup = [
     ['machine', `${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)}`],
     ['versions', formatVersions(versions)],
@@ -64,6 +64,15 @@ export function formatBenchReport(report: BenchReport): string {
       `${decode.tokPerSec.toFixed(1)} tok/s`,
       `${decode.tokens} tokens, TPOT ${decode.tpotMs.toFixed(2)} ms`,
     ],
+    ...(batching.rowsPerStep > 1
+      ? [
+          [
+            'batch',
+            `${batching.rowsPerStep.toFixed(1)} rows per step`,
+            `${batching.cohorts.toFixed(1)} steps in flight, a row waits ${batching.queueMs.token.mean.toFixed(2)} ms for one`,
+          ],
+        ]
+      : []),
   ];
   return [
     setup.map(([name, value]) => `${(name ?? '').padEnd(9)} ${value}`).join('\n'),

@@ -33,7 +33,8 @@ Examples:
   daisychain bench --synthetic qwen3-30b-a3b --synthetic-layers 8 --write part.gguf
 
 --json prints {machine, versions, plan, prefill: {tokens, tokPerSec}, decode: {tokens, tokPerSec, tpotMs}, ttftMs,
-speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps, …}, stages}, with --depth also
+speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps, …}, stages,
+batching: {steps, rowsPerStep, cohorts, queueMs}}, with --depth also
 depths: [{depth, decode, stages}], with --experts also experts: {prefill, decode}, each {layers: [{layer, counts, rows,
 steps, distinct, entropyBits, …}], bytesPerToken, bytesAlone}, with --compare also comparisons: [{test, tokens, tokPerSec,
 theirs, ratio}]. With several --conversations decode.tokPerSec is of all together, and conversations: {count, ttftMs:

@@ -7,7 +7,7 @@ import { SpawnedWorkers } from '../../app/spawn.js';
 import { Coordinator } from '../../coord/coordinator.js';
 import type { CoordinatorOptions } from '../../coord/coordinator-options.js';
 import type { Conversation } from '../../coord/conversation.js';
-import type { GenerationSummary } from '../../coord/generation.js';
+import type { GenerateOptions, GenerationSummary } from '../../coord/generation.js';
 import type { EngineName } from '../../engine/engine.js';
 import { greedy, type Sampling } from '../../step/sampling.js';
 import { Turns } from '../../stage/turns.js';
@@ -103,7 +103,7 @@ export async function complete(
   maxTokens: number,
   sampling: Sampling = greedy,
   signal?: AbortSignal,
-  options: { readonly speculate?: boolean } = {},
+  options: Pick<GenerateOptions, 'speculate' | 'priority' | 'client'> = {},
 ): Promise<{ tokens: number[]; summary: GenerationSummary }> {
   const generation = conversation.generate(Int32Array.from(prompt), {
     sampling,
