@@ -48,6 +48,8 @@ export class SchedulePlanner {
   /** Cells that steps look at, as far as plans know. */
   #cells = 0;
   #picked: Candidate | undefined;
+  /** Tokens per millisecond, by how many sequences share a batch. */
+  readonly #batchRates = new Map<number, number>();
 
   /**
    * @param costs of the pipeline, and of whatever drafts
@@ -63,7 +65,7 @@ export class SchedulePlanner {
   use(costs: PipelineCosts): void {
     this.costs = costs;
     this.#record = new TrackRecord();
-    this.#plannedFor = -1;
+    this.#forgetPlans();
   }
 
   /** Steps look at so many cells now: the longer the text, the less weights count. */
@@ -71,7 +73,7 @@ export class SchedulePlanner {
     const change = Math.abs(cells - this.#cells);
     if (change <= Math.max(leastLonger, longerBy * this.#cells)) return;
     this.#cells = cells;
-    this.#plannedFor = -1;
+    this.#forgetPlans();
   }
 
   /** What to do now. */
@@ -93,8 +95,8 @@ export class SchedulePlanner {
     if (sequences <= 1) return true;
     if (this.fixed) return false;
     const picked = this.#pick();
-    const batch = batchTokensPerMs(sequences, this.#costsNow, largestStep);
-    return picked.schedule.mode !== 'off' && this.#expected(picked) > worthwhile * batch;
+    if (picked.schedule.mode === 'off') return false;
+    return this.#expected(picked) > worthwhile * this.#batchRate(sequences);
   }
 
   /** Tokens per second that the schedule promises, against those without speculation. */
@@ -112,6 +114,19 @@ export class SchedulePlanner {
       this.#picked = undefined;
     }
     return (this.#picked ??= best(this.#candidates, (candidate) => this.#expected(candidate)));
+  }
+
+  #batchRate(sequences: number): number {
+    const known = this.#batchRates.get(sequences);
+    if (known !== undefined) return known;
+    const rate = batchTokensPerMs(sequences, this.#costsNow, largestStep);
+    this.#batchRates.set(sequences, rate);
+    return rate;
+  }
+
+  #forgetPlans(): void {
+    this.#plannedFor = -1;
+    this.#batchRates.clear();
   }
 
   get #costsNow(): PipelineCosts {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { promptChunks, promptMs, typicalCosts } from '../../coord/prompt-chunks.js';
+import { promptChunks, promptMs, shortChunks, typicalCosts } from '../../coord/prompt-chunks.js';
 import type { StageCosts } from '../../speculative/cost-model.js';
+import { Random } from '../support/random.js';
 
 /** Costs of stages by what a step and each of its tokens cost, and what every cell costs a token. */
 function stage(fixedMs: number, tokenMs: number, cellMs = 0): StageCosts {
@@ -82,5 +83,45 @@ describe('promptChunks', () => {
     expect(slowLast[0]).toBeLessThan(Math.max(...slowLast));
     const slowFirst = rows([stage(60, 1), stage(30, 0.5)]);
     expect(slowFirst.at(-1)).toBeLessThan(Math.max(...slowFirst));
+  });
+});
+
+describe('a prompt that is read while others decode', () => {
+  const two = [typicalCosts, typicalCosts];
+
+  test.each([
+    { first: 0, end: 5000, most: 512 },
+    { first: 10, end: 300, most: 512 },
+    { first: 63, end: 191, most: 128 },
+    { first: 640, end: 700, most: 512 },
+  ])('has short chunks that end at tiles: $first to $end, $most', ({ first, end, most }) => {
+    const ends = shortChunks({ first, end }, two, most);
+    expect(ends.at(-1)).toBe(end);
+    expect(ends.slice(0, -1).every((stop) => stop % 64 === 0)).toBe(true);
+    const rows = rowsOf(first, ends);
+    expect(Math.min(...rows)).toBeGreaterThanOrEqual(Math.min(64, end - first));
+    expect(Math.max(...rows)).toBeLessThanOrEqual(128);
+  });
+
+  test('has longer ones where reading the weights takes longer than computing', () => {
+    const costs = [stage(100, 0.1)];
+    expect(shortChunks({ first: 0, end: 1000 }, costs, 512).slice(0, 3)).toEqual([128, 256, 384]);
+    expect(shortChunks({ first: 0, end: 40 }, two, 16)).toEqual([16, 32, 40]);
+  });
+
+  test('can be cut anew after any of its chunks', () => {
+    const cuts = [promptChunks, shortChunks];
+    const random = new Random(3);
+    for (let prompt = 0; prompt < 300; prompt++) {
+      const first = random.between(0, 200);
+      const end = first + random.between(1, 2000);
+      const ends: number[] = [];
+      for (let at = first; at < end; at = ends.at(-1) as number) {
+        const next = cuts[random.between(0, 1)]?.({ first: at, end }, two, 512) ?? [];
+        ends.push(...next.slice(0, random.between(1, 3)));
+      }
+      expect(ends.slice(0, -1).every((stop) => stop % 64 === 0)).toBe(true);
+      expect(Math.min(...rowsOf(first, ends))).toBeGreaterThanOrEqual(Math.min(64, end - first));
+    }
   });
 });

@@ -109,3 +109,29 @@ test('a fixed schedule stays', () => {
   const fixed = { mode: 'sync', sizes: [3], window: 1 } as const;
   expect(new SchedulePlanner('auto', costs, () => fixed).schedule).toBe(fixed);
 });
+
+test('few sequences speculate where drafts are good, and more decode in a batch', () => {
+  const planner = new SchedulePlanner('auto', costs);
+  for (let i = 0; i < 300; i++) planner.acceptance.add(true);
+  expect(planner.paysFor(2)).toBe(true);
+  expect(planner.paysFor(16)).toBe(false);
+  const most = [1, 2, 3, 4, 5, 6, 7, 8].filter((sequences) => planner.paysFor(sequences));
+  expect(most).toEqual(most.map((_, i) => i + 1));
+  for (let i = 0; i < 300; i++) planner.acceptance.add(i % 2 === 0);
+  expect(planner.paysFor(2)).toBe(false);
+  expect(planner.paysFor(1)).toBe(true);
+});
+
+test('with a fixed schedule, or none, a sequence speculates alone', () => {
+  const fixed = new SchedulePlanner('auto', costs, () => ({
+    mode: 'pipelined',
+    sizes: [4],
+    window: 4,
+  }));
+  const off = new SchedulePlanner('off', costs);
+  for (const planner of [fixed, off]) {
+    for (let i = 0; i < 300; i++) planner.acceptance.add(true);
+    expect(planner.paysFor(1)).toBe(true);
+    expect(planner.paysFor(2)).toBe(false);
+  }
+});
