@@ -17,7 +17,7 @@ export interface AnswerOptions {
 }
 
 /** What is asked of a coordinator. */
-type Measurable = Pick<Coordinator, 'conversation' | 'stats' | 'speculation'>;
+type Measurable = Pick<Coordinator, 'conversation' | 'stats' | 'speculation' | 'batching'>;
 
 /** An answer as its reader sees it. */
 interface TimedAnswer {

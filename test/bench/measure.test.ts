@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { measureArriving, measureTogether } from '../../bench/measure.js';
+import { BatchCounter } from '../../coord/batch-stats.js';
 import type { Conversation } from '../../coord/conversation.js';
 import { CoordinatorError } from '../../coord/errors.js';
 import { greedy } from '../../step/sampling.js';
@@ -13,6 +14,7 @@ class CountingCoordinator {
   closed = 0;
   readonly read: number[][] = [];
   readonly speculation = undefined;
+  readonly batching = new BatchCounter().stats;
 
   stats() {
     return Promise.resolve([]);
