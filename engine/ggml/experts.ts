@@ -1,5 +1,4 @@
 import type { RoutingOptions } from '../../model/architectures/routing.js';
-import type { GraphPlace } from './attention/attention.js';
 import type { Ggml, Pointer } from './bindings.js';
 
 const f32Bytes = Float32Array.BYTES_PER_ELEMENT;
@@ -15,7 +14,7 @@ const leastSum = 6.103515625e-5;
  */
 export function chooseExperts(
   ggml: Ggml,
-  { context, graph }: GraphPlace,
+  context: Pointer,
   logits: Pointer,
   rows: number,
   options: RoutingOptions,
@@ -35,8 +34,6 @@ export function chooseExperts(
     weights = ggml.div(context, weights, sum);
   }
   if (scale !== 1) weights = ggml.scale(context, weights, scale);
-  // Devices fuse this chain where it stands together.
-  ggml.expand(graph, weights);
   return { ids, weights };
 }
 

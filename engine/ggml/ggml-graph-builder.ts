@@ -31,6 +31,15 @@ export interface GraphParts {
   readonly headName: string;
 }
 
+/** The rows that the head is asked for. */
+export interface WantedRows {
+  /** The model's last layer. */
+  readonly lastLayer: number;
+  readonly count: number;
+  /** i32 [count] */
+  readonly indices: Pointer;
+}
+
 /** Input tensors and sizes that a graph's ops refer to. */
 export interface GraphInputs {
   /** Of all segments. */
@@ -40,6 +49,8 @@ export interface GraphInputs {
   /** i32 [rows] */
   readonly positions: Pointer;
   readonly ofGroups: ReadonlyMap<AttentionGroup, GroupInputs>;
+  /** Absent where there is no head. */
+  readonly wanted?: WantedRows;
 }
 
 /** A contiguous tensor [size, rows], or [size, heads, rows]. */
@@ -50,9 +61,14 @@ export interface GgmlValue {
   readonly heads?: number;
 }
 
-/** Writes the op vocabulary as a ggml graph. */
+/**
+ * Writes the op vocabulary as a ggml graph. Behind the attention of the last layer there are only the rows that the head
+ * is asked for: what was computed before loses the others where it meets these.
+ */
 export class GgmlGraphBuilder implements GraphBuilder<GgmlValue> {
   #routed: Pointer | undefined;
+  /** Whether nobody wants anything of what comes now. */
+  #isUnwanted = false;
 
   constructor(
     private readonly ggml: Ggml,
@@ -255,7 +271,8 @@ export class GgmlGraphBuilder implements GraphBuilder<GgmlValue> {
         heads,
       },
     );
-    return this.splitHeads({ tensor: read, size: size * heads }, heads);
+    const attended = this.#attended(layer, { tensor: read, size: size * heads });
+    return this.splitHeads(attended, heads);
   }
 
   gated(kind: GateKind, gate: GgmlValue, up: GgmlValue): GgmlValue {
@@ -291,11 +308,13 @@ export class GgmlGraphBuilder implements GraphBuilder<GgmlValue> {
   }
 
   add(a: GgmlValue, b: GgmlValue): GgmlValue {
-    return { ...a, tensor: this.ggml.add(this.context, a.tensor, b.tensor) };
+    const [first, second] = this.#sameRows(a, b);
+    return { ...a, tensor: this.ggml.add(this.context, first, second) };
   }
 
   mul(a: GgmlValue, b: GgmlValue): GgmlValue {
-    return { ...a, tensor: this.ggml.mul(this.context, a.tensor, b.tensor) };
+    const [first, second] = this.#sameRows(a, b);
+    return { ...a, tensor: this.ggml.mul(this.context, first, second) };
   }
 
   scale(x: GgmlValue, factor: number): GgmlValue {
@@ -312,8 +331,16 @@ export class GgmlGraphBuilder implements GraphBuilder<GgmlValue> {
     const { selectionBias } = options;
     const bias = selectionBias === undefined ? undefined : this.parts.weights.get(selectionBias);
     const rows = this.#rows(logits.tensor, logits.size);
-    const place = { context: this.context, graph: this.graph };
-    const { ids, weights } = chooseExperts(this.ggml, place, logits.tensor, rows, options, bias);
+    const { ids, weights } = chooseExperts(
+      this.ggml,
+      this.context,
+      logits.tensor,
+      rows,
+      options,
+      bias,
+    );
+    // Devices fuse this chain where it stands together.
+    if (!this.#isUnwanted) this.ggml.expand(this.graph, weights);
     this.#routed = ids;
     const size = options.chosen;
     return { options, ids: { tensor: ids, size }, weights: { tensor: weights, size } };
@@ -356,6 +383,18 @@ export class GgmlGraphBuilder implements GraphBuilder<GgmlValue> {
     return { tensor: sumOverExperts(ggml, context, weighted, x.size, chosen, rows), size: x.size };
   }
 
+  /** The rows that the head is asked for, of those of the step; where no others are left, or none is wanted, the same. */
+  wantedOf(x: GgmlValue): GgmlValue {
+    const { rows, wanted } = this.inputs;
+    const isLess = wanted !== undefined && wanted.count > 0 && wanted.count < rows;
+    if (!isLess || this.#rowsOf(x) !== rows) return x;
+    const { ggml, context } = this;
+    const { heads, size } = x;
+    const all = ggml.reshape2d(context, x.tensor, size * (heads ?? 1), rows);
+    const some = { tensor: ggml.getRows(context, all, wanted.indices), size: size * (heads ?? 1) };
+    return heads === undefined ? some : this.splitHeads(some, heads);
+  }
+
   #attend(
     layer: number,
     q: GgmlValue,
@@ -367,7 +406,26 @@ export class GgmlGraphBuilder implements GraphBuilder<GgmlValue> {
     const inputs = this.inputs.ofGroups.get(group)!;
     const rows = { queries: q.tensor, keys: k.tensor, values, count: this.inputs.rows };
     const tensor = attendPieces(this.ggml, this, group, cache, inputs, rows, sinks);
-    return { tensor, size: group.attention.heads * group.attention.valueSize };
+    const { heads, valueSize } = group.attention;
+    return this.#attended(layer, { tensor, size: heads * valueSize });
+  }
+
+  /** What attention gave, or what stands in its place: everything that a layer keeps of its rows is kept by now. */
+  #attended(layer: number, x: GgmlValue): GgmlValue {
+    const { wanted } = this.inputs;
+    if (layer !== wanted?.lastLayer) return x;
+    this.#isUnwanted = wanted.count === 0;
+    return this.wantedOf(x);
+  }
+
+  #sameRows(a: GgmlValue, b: GgmlValue): readonly [Pointer, Pointer] {
+    const isSame = this.#rowsOf(a) === this.#rowsOf(b);
+    const [first, second] = isSame ? [a, b] : [this.wantedOf(a), this.wantedOf(b)];
+    return [first.tensor, second.tensor];
+  }
+
+  #rowsOf({ tensor, size, heads = 1 }: GgmlValue): number {
+    return this.#rows(tensor, size * heads);
   }
 
   #multiply(matrix: string, { tensor }: GgmlValue): Pointer {

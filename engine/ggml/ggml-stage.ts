@@ -2,7 +2,7 @@ import { checkModel } from '../../model/architectures/check-model.js';
 import type { Model } from '../../model/architectures/model.js';
 import { headMatrix } from '../../model/shard-tensors.js';
 import type { Shard } from '../../step/shard.js';
-import { rowsOfStep, type SegmentResult, type Step } from '../../step/step.js';
+import type { SegmentResult, Step } from '../../step/step.js';
 import { checkStep, hiddenOf, stepLimits, type StepLimits } from '../check-step.js';
 import {
   EngineError,
@@ -209,7 +209,7 @@ export class GgmlStage implements Stage {
     const graph = this.computing.graphs.get(stepShape(step, demand, this.parts.kv));
     await graph.setInputs(segments, this.#entering(step, hidden), demand.rows);
     await this.#run(graph);
-    graph.getRoutings((layer, ids) => this.routings?.add(layer, ids, rowsOfStep(step)));
+    graph.getRoutings((layer, ids, rows) => this.routings?.add(layer, ids, rows));
     return graph;
   }
 

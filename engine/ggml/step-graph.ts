@@ -128,12 +128,12 @@ export class StepGraph implements Disposable {
     this.#get(this.#logits, into, first * this.parts.sizes.vocabulary * into.BYTES_PER_ELEMENT);
   }
 
-  /** Gives the experts of every row, [rows, chosen] row-major, for each layer of which they are counted. */
-  getRoutings(give: (layer: number, ids: Int32Array) => void): void {
+  /** Gives the experts of rows, [rows, chosen] row-major, for each layer of which they are counted. */
+  getRoutings(give: (layer: number, ids: Int32Array, rows: number) => void): void {
     for (const { layer, ids } of this.#routings) {
       const into = new Int32Array(this.ggml.elementCount(ids));
       this.#get(ids, into);
-      give(layer, into);
+      give(layer, into, this.ggml.rowCount(ids));
     }
   }
 
@@ -194,6 +194,15 @@ export class StepGraph implements Disposable {
           { pieces: this.#pieces[i]!.flat(), places: this.#places[i]! },
         ]),
       ),
+      ...(shard.head
+        ? {
+            wanted: {
+              lastLayer: shard.endLayer - 1,
+              count: head?.rows ?? 0,
+              indices: this.#headRows,
+            },
+          }
+        : {}),
     });
     let hidden: GgmlValue = { tensor: this.#hidden, size: sizes.hiddenSize };
     for (let layer = shard.firstLayer; layer < shard.endLayer; layer++) {
@@ -212,9 +221,8 @@ export class StepGraph implements Disposable {
     this.#routings.push({ layer, ids });
   }
 
-  #addHead(builder: GgmlGraphBuilder, { tensor, size }: GgmlValue, head: HeadShape): void {
-    const rows = this.ggml.getRows(this.#context, tensor, this.#headRows);
-    const logits = this.parts.decoder.head(builder, { tensor: rows, size }).tensor;
+  #addHead(builder: GgmlGraphBuilder, hidden: GgmlValue, head: HeadShape): void {
+    const logits = this.parts.decoder.head(builder, builder.wantedOf(hidden)).tensor;
     if (head.logits) this.#logits = this.#output(logits);
     if (head.likeliest) this.#likeliest = this.#output(this.ggml.argmax(this.#context, logits));
   }

@@ -26,7 +26,8 @@ export type GateKind = 'silu' | 'gelu';
 /**
  * The op vocabulary that model families are written in and engines implement. A value is an f32 tensor of
  * [features, n], n being the rows of the step, or [features, heads, n] after `splitHeads`: ops without weights, norms and
- * rotation then work on every head.
+ * rotation then work on every head. An engine may leave out rows of which nobody wants logits from what the last layer's
+ * attention gives, or its delta rule, and from all that is computed with that.
  */
 export interface GraphBuilder<Value> {
   /** Whether the model has a tensor: what a file may lack is asked for first. */
