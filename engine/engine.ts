@@ -55,6 +55,17 @@ export interface StageMemory {
   readonly compute: number;
 }
 
+/** A step that is computed some layers at a time. */
+export interface StepInSlices {
+  /**
+   * Computes the next layers, or those that are left where there are fewer.
+   * @param layers 1 or more
+   * @returns what `Stage.forward` returns, once all layers are computed; undefined before
+   * @throws EngineError as `Stage.forward`; the step cannot go on then
+   */
+  compute(layers: number): Promise<readonly SegmentResult[] | undefined>;
+}
+
 /** A loaded shard. Calls do not overlap: await one before the next. */
 export interface Stage {
   readonly shard: Shard;
@@ -76,6 +87,13 @@ export interface Stage {
     hidden: Float32Array,
     output: Float32Array,
   ): Promise<readonly SegmentResult[]>;
+  /**
+   * Begins a step of more than `fewRows` rows, which gets the bits that it gets from `forward`. In between `forward` may
+   * compute steps of at most `fewRows` rows that have nothing in common with it, and pages of other texts may be moved.
+   * @param hidden as of `forward`; it may change when some layers are computed
+   * @param output as of `forward`; it is not touched before the last layers are computed
+   */
+  begin?(step: Step, hidden: Float32Array, output: Float32Array): StepInSlices;
   /**
    * Like `forward` for a shard with the head, but gives the logits: [rows that want a choice, vocabulary] f32, row-major.
    * For measuring quality; logits never travel on a link.

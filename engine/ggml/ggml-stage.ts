@@ -2,7 +2,9 @@ import { checkModel } from '../../model/architectures/check-model.js';
 import type { Model } from '../../model/architectures/model.js';
 import { headMatrix } from '../../model/shard-tensors.js';
 import type { Shard } from '../../step/shard.js';
-import type { SegmentResult, Step } from '../../step/step.js';
+import type { PageCopy } from '../../step/pages.js';
+import { rowsOfStep, type SegmentResult, type Step } from '../../step/step.js';
+import { fewRows } from '../../step/tiles.js';
 import { checkStep, hiddenOf, stepLimits, type StepLimits } from '../check-step.js';
 import {
   EngineError,
@@ -11,6 +13,7 @@ import {
   type StageMemory,
   type StageOptions,
   type StagePages,
+  type StepInSlices,
 } from '../engine.js';
 import { RoutingCounts } from '../routing-counts.js';
 import { Resources } from '../resources.js';
@@ -26,11 +29,12 @@ import { Backend } from './backend.js';
 import type { Ggml } from './bindings.js';
 import type { GgmlDevice } from './devices.js';
 import { Embedding } from './embedding.js';
-import { GraphCache } from './graph-cache.js';
+import { GraphCache, type ShapeGraphs } from './graph-cache.js';
 import { GgmlPages } from './ggml-pages.js';
 import { Products, type KnownRules } from './products.js';
 import { reservedShapes, stepShape } from './step-shape.js';
-import type { StageParts, StepGraph } from './step-graph.js';
+import type { StageParts } from './stage-parts.js';
+import type { LayerRange, StepGraph } from './step-graph.js';
 import { StateMemory } from './state/state-memory.js';
 import { Weights } from './weights.js';
 
@@ -82,6 +86,8 @@ export class GgmlStage implements Stage {
   /** [vocabulary] of one row. */
   readonly #logits: Float32Array;
   #isGivenUp = false;
+  /** What the last long step is computed with: none other has changed its inputs. */
+  #entered: ShapeGraphs | undefined;
 
   private constructor(
     private readonly parts: StageParts,
@@ -163,29 +169,27 @@ export class GgmlStage implements Stage {
     };
   }
 
-  forward(step: Step, hidden: Float32Array, output: Float32Array): Promise<SegmentResult[]> {
-    return this.#lifetime.compute(async () => {
-      checkStep(step, this.limits);
-      if (step.copies) {
-        await this.computing.pages?.copy(step.copies);
-        return [];
-      }
-      if (!this.shard.head) {
-        const graph = await this.#compute(step, hidden, nothing);
-        graph.getHidden(hiddenOf(output, step, this.hiddenSize));
-        return [];
-      }
-      const demand = headDemand(step);
-      return this.#results(step, await this.#compute(step, hidden, demand), demand);
-    });
+  async forward(
+    step: Step,
+    hidden: Float32Array,
+    output: Float32Array,
+  ): Promise<readonly SegmentResult[]> {
+    if (step.copies) return this.#copy(step, step.copies);
+    return (await this.#inSlices(step, hidden, output).compute(Infinity)) ?? [];
+  }
+
+  begin(step: Step, hidden: Float32Array, output: Float32Array): StepInSlices {
+    return this.#inSlices(step, hidden, output);
   }
 
   logits(step: Step, hidden: Float32Array): Promise<Float32Array> {
     return this.#lifetime.compute(async () => {
       if (!this.shard.head) throw new EngineError('unsupported', 'this shard has no head');
-      checkStep(step, this.limits);
       const { rows } = headDemand(step);
-      const graph = await this.#compute(step, hidden, { rows, likeliest: false, logits: true });
+      this.#isGivenUp = false;
+      const graphs = await this.#enter(step, hidden, { rows, likeliest: false, logits: true });
+      const { firstLayer: first, endLayer: end } = this.shard;
+      const graph = await this.#run(graphs, { first, end });
       const logits = new Float32Array(rows.length * this.parts.sizes.vocabulary);
       if (rows.length > 0) graph.getLogits(logits);
       return logits;
@@ -202,15 +206,44 @@ export class GgmlStage implements Stage {
     this.#lifetime.close();
   }
 
-  async #compute(step: Step, hidden: Float32Array, demand: HeadDemand): Promise<StepGraph> {
-    this.#isGivenUp = false;
+  #copy(step: Step, copies: readonly PageCopy[]): Promise<SegmentResult[]> {
+    return this.#lifetime.compute(async () => {
+      checkStep(step, this.limits);
+      await this.computing.pages?.copy(copies);
+      return [];
+    });
+  }
+
+  #inSlices(step: Step, hidden: Float32Array, output: Float32Array): StepInSlices {
+    const { firstLayer, endLayer, head } = this.shard;
+    const demand = head ? headDemand(step) : nothing;
+    let first = firstLayer;
+    let graphs: ShapeGraphs | undefined;
+    const compute = async (layers: number) => {
+      this.#isGivenUp = false;
+      if (graphs && graphs !== this.#entered)
+        throw new EngineError('internal', 'another long step has come in between');
+      graphs ??= await this.#enter(step, hidden, demand);
+      const end = Math.min(first + layers, endLayer);
+      const graph = await this.#run(graphs, { first, end });
+      first = end;
+      if (end < endLayer) return undefined;
+      if (head) return this.#results(step, graph, demand);
+      graphs.inputs.getHidden(hiddenOf(output, step, this.hiddenSize));
+      return [];
+    };
+    return { compute: (layers) => this.#lifetime.compute(() => compute(layers)) };
+  }
+
+  /** What a step is computed with, its inputs set. */
+  async #enter(step: Step, hidden: Float32Array, demand: HeadDemand): Promise<ShapeGraphs> {
+    checkStep(step, this.limits);
     const { segments } = step;
     await this.computing.pages?.clearNew(segments);
-    const graph = this.computing.graphs.get(stepShape(step, demand, this.parts.kv));
-    await graph.setInputs(segments, this.#entering(step, hidden), demand.rows);
-    await this.#run(graph);
-    graph.getRoutings((layer, ids, rows) => this.routings?.add(layer, ids, rows));
-    return graph;
+    const graphs = this.computing.graphs.get(stepShape(step, demand, this.parts.kv));
+    if (rowsOfStep(step) > fewRows) this.#entered = graphs;
+    await graphs.inputs.set(segments, this.#entering(step, hidden), demand.rows);
+    return graphs;
   }
 
   /** What enters the layers: embedded tokens, or what the stage before gave. */
@@ -223,12 +256,15 @@ export class GgmlStage implements Stage {
   }
 
   /** What is short is computed at once, as far as everything else has its turns. */
-  async #run(graph: StepGraph): Promise<void> {
-    const { backend } = this.computing;
+  async #run(graphs: ShapeGraphs, layers: LayerRange): Promise<StepGraph> {
+    const { backend, graphs: cache } = this.computing;
+    const graph = cache.graph(graphs, layers);
     graph.computeMs = await EventLoopShare.running.run(graph.computeMs, (isInstant) => {
       if (this.#isGivenUp) throw new EngineError('compute', 'the step was given up');
       return isInstant ? backend.computeNow(graph.graph) : backend.compute(graph.graph);
     });
+    graph.getRoutings((layer, ids, rows) => this.routings?.add(layer, ids, rows));
+    return graph;
   }
 
   #results(step: Step, graph: StepGraph, demand: HeadDemand): SegmentResult[] {

@@ -39,6 +39,10 @@ export function stepShape({ segments }: Step, demand: HeadDemand, kv: KvCache): 
   };
 }
 
+export function rowsOfShape({ segments }: StepShape): number {
+  return segments.reduce((sum, { rows }) => sum + rows, 0);
+}
+
 /** In which pieces a segment is attended by layers of a group. */
 export function piecesOf(
   { rows, views }: SegmentShapes,
