@@ -297,7 +297,13 @@ function computing(traces: readonly (readonly TraceEvent[])[]): StageTimes[] {
   return traces
     .map((events) => events.filter(({ what }) => what === 'compute'))
     .filter((events) => events.length > 0)
-    .map((events) => new Map(events.map(({ step, durationMs }) => [step, durationMs])));
+    .map((events) => {
+      const times = new Map<number, number>();
+      // Long steps are computed in slices.
+      for (const { step, durationMs } of events)
+        times.set(step, (times.get(step) ?? 0) + durationMs);
+      return times;
+    });
 }
 
 /** What the fastest step took of a stage. */

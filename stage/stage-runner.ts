@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Stage } from '../engine/engine.js';
 import type { LayerRoutings } from '../engine/routing-counts.js';
 import type { KeyedPage } from '../step/pages.js';
@@ -5,6 +6,8 @@ import type { Segment, SegmentResult, Step } from '../step/step.js';
 import type { StepTimes } from '../transport/messages/messages.js';
 import type { Tracer } from '../transport/protocol/tracer.js';
 import { rowsOf } from './keep-segments.js';
+import { overtakingStep } from './overtaking.js';
+import { StageSlices, type Slice } from './stage-slices.js';
 import { StepCostEstimate } from './step-cost.js';
 import { StepWatch } from './step-watch.js';
 import type { Turns } from './turns.js';
@@ -45,19 +48,23 @@ interface Work {
   step: Step;
   readonly hidden: Float32Array;
   readonly release: () => void;
+  /** Milliseconds of computing it, so far. */
+  computeMs: number;
 }
 
 const noRows = new Float32Array(0);
 
 /**
  * The loop of a stage, in the coordinator and in workers alike: steps are computed one after the other in the order
- * of their arrival, while links receive the next and send the last one. What nobody wants any more is left out wherever
- * that is noticed first.
+ * of their arrival, while links receive the next and send the last one. Long steps are computed in slices, where the
+ * engine can, and after each a short step of others may overtake. What nobody wants any more is left out wherever that is
+ * noticed first.
  */
 export class StageRunner {
   readonly #queue: Work[] = [];
   readonly #wanted = new WantedSegments();
   readonly #cost = new StepCostEstimate();
+  readonly #slices: StageSlices;
   readonly #watch: StepWatch;
   readonly #output: Float32Array;
   #wake: (() => void) | undefined;
@@ -75,6 +82,7 @@ export class StageRunner {
   ) {
     const rows = stage.shard.head ? 0 : options.maxStepRows;
     this.#output = new Float32Array(rows * stage.hiddenSize);
+    this.#slices = new StageSlices(stage);
     this.#watch = new StepWatch(options.turns);
     this.#finished = this.#run();
   }
@@ -85,7 +93,7 @@ export class StageRunner {
    * for a shard with the embedding
    */
   enqueue(step: Step, hidden: Float32Array, release: () => void = () => undefined): void {
-    this.#queue.push({ step, hidden, release });
+    this.#queue.push({ step, hidden, release, computeMs: 0 });
     this.#wake?.();
   }
 
@@ -129,13 +137,7 @@ export class StageRunner {
     for (;;) {
       const work = await this.#take();
       if (!work) return;
-      try {
-        if (this.#isWanted(work, work.hidden)) await this.#process(work);
-      } catch (error) {
-        if (this.#isWanted(work, noRows)) this.outputs.fail(work.step, error as Error);
-      } finally {
-        work.release();
-      }
+      await this.#process(work);
     }
   }
 
@@ -153,38 +155,85 @@ export class StageRunner {
   }
 
   async #process(work: Work): Promise<void> {
-    const results = await this.options.turns.take(async () =>
-      // While others had their turn, somebody may have cancelled.
-      this.#isWanted(work, work.hidden) ? this.#compute(work) : undefined,
-    );
+    try {
+      if (this.#isWanted(work, work.hidden)) await this.#computeAndSend(work);
+    } catch (error) {
+      if (this.#isWanted(work, noRows)) this.outputs.fail(work.step, error as Error);
+    } finally {
+      work.release();
+    }
+  }
+
+  async #computeAndSend(work: Work): Promise<void> {
+    const results = await this.#compute(work);
     const computed = work.step;
     if (!results || !this.#isWanted(work, this.#output)) return;
     if (this.stage.shard.head) await this.#finish(work.step, computed, results);
     else await this.outputs.forward(work.step, this.#rowsOf(work.step, this.#output));
   }
 
-  async #compute({ step, hidden }: Work): Promise<readonly SegmentResult[]> {
-    if (step.keeps) {
-      await this.options.keepPages?.(step.keeps);
-      return [];
-    }
-    const begin = performance.now();
-    this.#computing = step;
-    try {
-      const results = await this.stage.forward(step, this.#rowsOf(step, hidden), this.#output);
-      this.#computed(step, begin);
+  /** @returns undefined when nobody wants the step any more */
+  async #compute(work: Work): Promise<readonly SegmentResult[] | undefined> {
+    const { keeps } = work.step;
+    if (keeps) return this.#keep(work, keeps);
+    let slice: Slice | undefined;
+    for (;;) {
+      if (this.#slices.areOf(work.step)) await this.#letOvertake(work.step);
+      const results = await this.options.turns.take(async () => {
+        // While others had their turn, somebody may have cancelled.
+        const isWanted = slice ? this.#isStillWanted(work) : this.#isWanted(work, work.hidden);
+        if (!isWanted) return 'unwanted';
+        slice ??= this.#begin(work);
+        return this.#computeSlice(work, slice);
+      });
+      if (results === 'unwanted') return undefined;
+      if (!results) continue;
+      this.#computed(work);
       return results;
-    } finally {
-      this.#computing = undefined;
     }
   }
 
-  #computed(step: Step, begin: number): void {
-    const ms = performance.now() - begin;
+  /** @returns undefined when nobody wants the step any more */
+  #keep(work: Work, pages: readonly KeyedPage[]): Promise<readonly SegmentResult[] | undefined> {
+    return this.options.turns.take(async () => {
+      if (!this.#isWanted(work, noRows)) return undefined;
+      await this.options.keepPages?.(pages);
+      return [];
+    });
+  }
+
+  #begin({ step, hidden }: Work): Slice {
+    return this.#slices.begin(step, this.#rowsOf(step, hidden), this.#output);
+  }
+
+  async #computeSlice(work: Work, slice: Slice): ReturnType<Slice> {
+    const begin = performance.now();
+    this.#computing = work.step;
+    try {
+      return await slice();
+    } finally {
+      this.#computing = undefined;
+      work.computeMs += performance.now() - begin;
+      this.options.tracer.record('compute', work.step.id, begin);
+    }
+  }
+
+  #computed({ step, computeMs }: Work): void {
     this.#stats.steps++;
-    this.#stats.computeMs += ms;
-    if (!step.copies) this.#cost.add(step.segments, ms);
-    this.options.tracer.record('compute', step.id, begin);
+    this.#stats.computeMs += computeMs;
+    if (step.copies) return;
+    this.#cost.add(step.segments, computeMs);
+    this.#slices.computed(step, computeMs);
+  }
+
+  /** Before every slice of a step one short step may be computed, so that both go on. */
+  async #letOvertake(underWay: Step): Promise<void> {
+    // What came while the slice was computed may not be read yet.
+    await setImmediate();
+    const waiting = this.#queue.map(({ step }) => step);
+    const index = overtakingStep(underWay, waiting);
+    const [work] = index < 0 ? [] : this.#queue.splice(index, 1);
+    if (work) await this.#process(work);
   }
 
   /** @param step what is left of the step that was `computed` */
@@ -193,6 +242,11 @@ export class StageRunner {
     const kept = results.filter((_, i) => left.has(computed.segments[i] as Segment));
     this.#wanted.chosen(step, kept);
     await this.outputs.finish(step, kept);
+  }
+
+  /** Whether anything is wanted of a step under way, of which nothing can be left out. */
+  #isStillWanted(work: Work): boolean {
+    return (!this.#stopped && this.#wanted.hasAny(work.step)) || this.#isWanted(work, noRows);
   }
 
   /** Leaves out what nobody wants. @param rows of the step, which move up @returns whether anything is left */

@@ -17,6 +17,9 @@ interface Submitted {
   isCancelled: boolean;
 }
 
+/** More than steps have that may overtake. */
+const longRows = 18;
+
 /** What a coordinator knows of a sequence: a text, and the segments in flight that it was made of. */
 class Sequence {
   readonly submitted: Submitted[] = [];
@@ -32,12 +35,13 @@ class Sequence {
     return this.#text.length < cellsEach - 4;
   }
 
-  /** Adds a few tokens, most of which are what the model will choose. */
+  /** Adds a few tokens, most of which are what the model will choose, or many. */
   next(step: number): Segment {
     const first = this.#text.length;
-    for (let count = this.random.between(1, 3); count > 0; count--)
+    const isLong = this.random.share() < 0.2 && first + longRows < cellsEach;
+    for (let count = isLong ? longRows : this.random.between(1, 3); count > 0; count--)
       this.#text.push(
-        this.random.share() < 0.8
+        isLong || this.random.share() < 0.8
           ? choiceAfter(this.#text)
           : this.random.between(0, vocabulary - 1),
       );

@@ -1,4 +1,10 @@
-import { EngineError, type Stage, type StageMemory, type StagePages } from '../../engine/engine.js';
+import {
+  EngineError,
+  type Stage,
+  type StageMemory,
+  type StagePages,
+  type StepInSlices,
+} from '../../engine/engine.js';
 import { pageCells } from '../../step/pages.js';
 import type { Shard } from '../../step/shard.js';
 import {
@@ -11,6 +17,9 @@ import {
 } from '../../step/step.js';
 
 export const vocabulary = 97;
+
+/** Of a long step. */
+const slices = 3;
 
 /** That a stage's cells may have. */
 const mostPages = 1000;
@@ -56,11 +65,7 @@ export class DeterministicStage implements Stage {
     output: Float32Array,
   ): Promise<readonly SegmentResult[]> {
     const incoming = hidden.slice();
-    const aborted = new Promise<void>((resolve) => (this.#abort = resolve)).then(() => {
-      throw new Error('given up');
-    });
-    aborted.catch(() => undefined);
-    await Promise.race([this.delay(), aborted]);
+    await this.#wait();
     for (const { from, to, count } of step.copies ?? [])
       for (let i = 0; i < count * pageCells; i++)
         this.#cells[to * pageCells + i] = this.#cells[from * pageCells + i];
@@ -73,6 +78,18 @@ export class DeterministicStage implements Stage {
     return [];
   }
 
+  /** Nothing is looked at, or written, before the last slice. */
+  begin(step: Step, hidden: Float32Array, output: Float32Array): StepInSlices {
+    let left = slices;
+    return {
+      compute: async () => {
+        if (--left === 0) return this.forward(step, hidden, output);
+        await this.#wait();
+        return undefined;
+      },
+    };
+  }
+
   abort(): void {
     this.#abort?.();
   }
@@ -83,6 +100,14 @@ export class DeterministicStage implements Stage {
 
   dispose(): void {
     this.#cells.length = 0;
+  }
+
+  async #wait(): Promise<void> {
+    const aborted = new Promise<void>((resolve) => (this.#abort = resolve)).then(() => {
+      throw new Error('given up');
+    });
+    aborted.catch(() => undefined);
+    await Promise.race([this.delay(), aborted]);
   }
 
   /** Tokens and positions; -1 where nothing is. */
