@@ -281,6 +281,13 @@ export class GgmlGraphBuilder implements GraphBuilder<GgmlValue> {
     return { ...gate, tensor: gated(context, gate.tensor, up.tensor) };
   }
 
+  gatedWithin(gate: GgmlValue, up: GgmlValue, limit: number): GgmlValue {
+    const { ggml, context } = this;
+    const limited = ggml.clamp(context, ggml.silu(context, gate.tensor), -Infinity, limit);
+    const within = ggml.clamp(context, up.tensor, -limit, limit);
+    return { ...gate, tensor: ggml.mul(context, limited, within) };
+  }
+
   gatedClamped(gate: GgmlValue, up: GgmlValue, alpha: number, limit: number): GgmlValue {
     const gated = this.ggml.swigluOai(this.context, gate.tensor, up.tensor, alpha, limit);
     return { ...gate, tensor: gated };

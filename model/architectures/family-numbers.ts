@@ -49,6 +49,8 @@ const ranges = {
   'rope.scaling.yarn_beta_slow': { from: 1e-3, to: 1e6 },
   attn_logit_softcapping: { from: 0, to: 1e6 },
   final_logit_softcapping: { from: 0, to: 1e6 },
+  swiglu_clamp_exp: { from: 0, to: 1e6 },
+  swiglu_clamp_shexp: { from: 0, to: 1e6 },
   logit_scale: factor,
   residual_scale: factor,
   embedding_scale: factor,
@@ -135,13 +137,13 @@ export class FamilyNumbers {
     );
   }
 
-  /** Whether something is so in layers, in files that list it for all of them. @throws ModelError */
+  /** Whether something is so in layers, in files that list it for all of them, or 1 for what is so. @throws ModelError */
   flags(name: string): readonly boolean[] | undefined {
     const key = this.#key(name);
     const value = this.metadata.get(key);
     if (!Array.isArray(value)) return undefined;
-    const isFlag = (item: unknown): item is boolean => typeof item === 'boolean';
-    if (value.every(isFlag)) return value;
+    const flags = [false, true, 0, 1];
+    if (value.every((item) => flags.includes(item as boolean))) return value.map(Boolean);
     throw new ModelError(
       'damaged',
       `the model's metadata "${key}" is not true or false for each layer: the file is damaged`,

@@ -64,6 +64,8 @@ export interface GraphBuilder<Value> {
   latentAttention(layer: number, q: Value, k: Value, valueSize: number, scale: number): Value;
   /** kind(gate) · up. */
   gated(kind: GateKind, gate: Value, up: Value): Value;
+  /** Step 3.5's: silu(gate) · up, the first at most `limit` and up within ±limit. */
+  gatedWithin(gate: Value, up: Value, limit: number): Value;
   /** gpt-oss's: gate · sigmoid(alpha · gate) · (up + 1), gate at most `limit` and up within ±limit. */
   gatedClamped(gate: Value, up: Value, alpha: number, limit: number): Value;
   /**

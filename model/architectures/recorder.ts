@@ -123,9 +123,9 @@ export class Recorder implements GraphBuilder<Features> {
 
   rope(x: Features, rope: RopeParameters): Features {
     this.ropes.add(rope);
-    const { factors, otherFactors, dimensions } = rope;
+    const { factors, otherFactors, dimensions, factorCount = dimensions / 2 } = rope;
     for (const name of [factors, otherFactors])
-      if (name !== undefined) this.#optional(name, dimensions / 2);
+      if (name !== undefined) this.#optional(name, factorCount);
     return this.#op('rope', x);
   }
 
@@ -188,6 +188,11 @@ export class Recorder implements GraphBuilder<Features> {
   gated(kind: GateKind, gate: Features): Features {
     this.#gatedFeedForward(gate);
     return this.#op(`gated by ${kind}`, gate);
+  }
+
+  gatedWithin(gate: Features): Features {
+    this.#gatedFeedForward(gate);
+    return this.#op('gatedWithin', gate);
   }
 
   gatedClamped(gate: Features): Features {

@@ -31,6 +31,7 @@ import { qwen3moe } from './families/qwen3moe.js';
 import { qwen3next } from './families/qwen3next.js';
 import { seedOss } from './families/seed-oss.js';
 import { smollm3 } from './families/smollm3.js';
+import { step35 } from './families/step35.js';
 
 /** All that there are; a new one is added here. */
 export const families: readonly Family[] = [
@@ -63,6 +64,7 @@ export const families: readonly Family[] = [
   qwen3next,
   seedOss,
   smollm3,
+  step35,
 ];
 
 /**

@@ -21,10 +21,12 @@ export interface RopeParameters {
   readonly betaSlow: number;
   /** Context length that the model was trained on before scaling. */
   readonly originalContext: number;
-  /** Name of f32 [dimensions / 2] that divide the frequencies, in models that have it. */
+  /** Name of f32 [factorCount] that divide the frequencies, in models that have it. */
   readonly factors?: string;
   /** The same for texts of another length: a part of models that is not used. */
   readonly otherFactors?: string;
+  /** Default: dimensions / 2, as many as are used. */
+  readonly factorCount?: number;
 }
 
 /** Reads how heads of a size are rotated. @throws ModelError */
@@ -40,6 +42,19 @@ export function readRope(
     );
   const base = numbers.of('rope.freq_base', 10_000);
   return { pairing, dimensions, base, ...readScaling(numbers) };
+}
+
+/** Layers with a window where they rotate as others do, but for the base that files may name. @throws ModelError */
+export function windowRope(numbers: FamilyNumbers, rope: RopeParameters): RopeParameters {
+  // llama.cpp takes the scaling of the other layers back then, and leaves it in these.
+  if (numbers.text('rope.scaling.type', '') === 'none' && numbers.has('rope.scaling.factor'))
+    throw numbers.unsupported('rope.scaling.type', 'is none, and yet there is a factor');
+  return { ...rope, base: numbers.of('rope.freq_base_swa', rope.base) };
+}
+
+/** Layers with a window where they rotate from a base of their own, and unscaled. @throws ModelError */
+export function unscaledWindowRope(numbers: FamilyNumbers, rope: RopeParameters): RopeParameters {
+  return { ...rope, base: numbers.of('rope.freq_base_swa', 10_000), frequencyScale: 1 };
 }
 
 /** Where YaRN blends, unless a family's files say otherwise. */

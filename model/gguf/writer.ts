@@ -21,7 +21,7 @@ const valueType = {
 /** Readers such as llama.cpp insist on these types, which the values alone do not show. */
 const typesOfKeys: readonly (readonly [RegExp, number])[] = [
   [
-    /(epsilon|freq_base(_swa)?|factor|scale(_linear)?|multiplier|beta_(fast|slow)|softcapping|bias|clamp_kqv|scores)$/,
+    /(epsilon|freq_base(_swa)?|factor|scale(_linear)?|multiplier|beta_(fast|slow)|softcapping|bias|clamp_kqv|clamp_(sh)?exp|scores)$/,
     valueType.float32,
   ],
   [/^split\.(no|count)$/, valueType.uint16],

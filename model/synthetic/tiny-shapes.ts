@@ -117,6 +117,25 @@ const withExperts: readonly (Partial<SyntheticShape> & Pick<SyntheticShape, 'arc
     numbers: { ...experts, expert_used_count: 4, expert_shared_feed_forward_length: 96 },
   },
   { architecture: 'qwen3moe', seed: 2, tied: false, numbers: experts },
+  {
+    architecture: 'step35',
+    seed: 2,
+    tied: false,
+    layers: 4,
+    numbers: {
+      ...experts,
+      expert_shared_feed_forward_length: 96,
+      expert_weights_norm: true,
+      expert_weights_scale: 2.5,
+      'attention.head_count': [4, 6, 6, 4],
+      'attention.head_count_kv': [2, 2, 2, 1],
+      'attention.sliding_window': 48,
+      'attention.sliding_window_pattern': [false, true, true, false],
+      'rope.freq_base_swa': 500,
+      swiglu_clamp_exp: [0, 0, 0.4, 0.2],
+      swiglu_clamp_shexp: [0.1, 0, 0, 0.3],
+    },
+  },
 ];
 
 /** Tiny models by name, one of every family with experts, with every kind of layer that it has. */

@@ -39,7 +39,17 @@ async function ourAnswer(file: string): Promise<Float32Array | string> {
   }
 }
 
-test.each(['llama', 'qwen2', 'qwen3', 'gemma2', 'qwen3moe', 'gpt-oss', 'deepseek2', 'qwen35'])(
+test.each([
+  'llama',
+  'qwen2',
+  'qwen3',
+  'gemma2',
+  'qwen3moe',
+  'step35',
+  'gpt-oss',
+  'deepseek2',
+  'qwen35',
+])(
   'files of %s with one thing changed give what llama.cpp gives, or are refused',
   async (family) => {
     let equal = 0;

@@ -3,7 +3,7 @@ import { checkModel } from '../../model/architectures/check-model.js';
 import { ModelError } from '../../model/errors.js';
 import { tensorTypeNamed } from '../../model/gguf/tensor-types.js';
 import type { MetadataValue } from '../../model/tensor-source.js';
-import { plainShapes } from '../../model/synthetic/plain-shapes.js';
+import { syntheticShapes } from '../../model/synthetic/shapes.js';
 import { tinyModel } from '../support/tiny-model.js';
 
 const bools = [false, true, false];
@@ -18,11 +18,14 @@ test.each<[family: string, key: string, value: MetadataValue, message: RegExp]>(
   ['granite', 'logit_scale', 0, /logits cannot be divided by 0/],
   ['llama', 'attention.causal', false, /is false/],
   ['llama', 'rope.scaling.yarn_beta_fast', 8, /is 8/],
-
   ['qwen3', 'rope.scaling.yarn_beta_slow', 4, /is 4/],
   ['mistral3', 'rope.scaling.yarn_beta_slow', 0, /is 0, not from/],
+  ['step35', 'attention.head_count', [4, 5, 6, 4], /5 heads cannot share 2 heads/],
+  ['step35', 'attention.key_length_swa', 16, /differs from that of layers without/],
+  ['step35', 'attention.sliding_window_pattern', [true], /no list of which of 4 layers/],
+  ['step35', 'rope.dimension_count', 30, /15 or 30 features of a head of 32 cannot be rotated/],
 ])('of %s: %s %j is refused', (architecture, key, value, message) => {
-  const shape = plainShapes[`tiny-${architecture}`];
+  const shape = syntheticShapes[`tiny-${architecture}`];
   const model = tinyModel('f32', { metadata: [[`${architecture}.${key}`, value]] }, shape);
   expect(() => checkModel(model)).toThrow(ModelError);
   expect(() => checkModel(model)).toThrow(message);

@@ -164,6 +164,7 @@ export class F64Graph implements GraphBuilder<Rows> {
   readonly softplus = unwritten;
   readonly times = unwritten;
   readonly plus = unwritten;
+  readonly gatedWithin = unwritten;
   readonly gatedClamped = unwritten;
   readonly silu = unwritten;
   readonly sigmoid = unwritten;

@@ -137,6 +137,7 @@ export class OnnxGraphBuilder implements GraphBuilder<Value> {
   readonly times = notWritten;
   readonly plus = notWritten;
   readonly concat = notWritten;
+  readonly gatedWithin = notWritten;
   readonly gatedClamped = notWritten;
   readonly silu = notWritten;
   readonly sigmoid = notWritten;

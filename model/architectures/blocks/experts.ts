@@ -1,13 +1,21 @@
 import type { FamilyNumbers } from '../family-numbers.js';
 import type { GraphBuilder } from '../graph-builder.js';
 import type { Gating, RoutingOptions } from '../routing.js';
-import { feedForward } from './feed-forward.js';
+import { feedForward, gatedProduct } from './feed-forward.js';
 
 /** What the product of an expert goes through: SiLU of the gate, or gpt-oss's gate that is kept within limits. */
 export type ExpertActivation = 'silu' | 'clamped';
 
+/** How far products may go (`GraphBuilder.gatedWithin`); undefined where they go as far as they do. */
+export interface ProductLimits {
+  /** Of the experts that rows choose. */
+  readonly limit?: number | undefined;
+  /** Of what all rows go through. */
+  readonly sharedLimit?: number | undefined;
+}
+
 /** A feed-forward of experts, and where in a model there is none. */
-export interface ExpertOptions {
+export interface ExpertOptions extends ProductLimits {
   readonly routing: RoutingOptions;
   /** Features between the two products of an expert. */
   readonly size: number;
@@ -17,6 +25,8 @@ export interface ExpertOptions {
   readonly shared?: SharedExpert;
   /** Layers before the first that has experts. */
   readonly leadingDense: number;
+  /** Whether layers behind these have experts only where there is a router. */
+  readonly isOptional?: boolean;
 }
 
 export interface SharedExpert {
@@ -110,7 +120,7 @@ export function expertFeedForward<Value>(
   x: Value,
   layer: number,
   hiddenSize: number,
-  { routing: options, size, activation = 'silu', shared }: ExpertOptions,
+  { routing: options, size, activation = 'silu', shared, limit, sharedLimit }: ExpertOptions,
 ): Value {
   const tensor = (name: string) => `blk.${layer}.${name}`;
   const selectionBias = tensor('exp_probs_b.bias');
@@ -122,15 +132,31 @@ export function expertFeedForward<Value>(
   const up = graph.expertLinear(x, tensor('ffn_up_exps'), routing, size);
   const product =
     activation === 'silu'
-      ? graph.gated('silu', gate, up)
+      ? gatedProduct(graph, 'silu', gate, up, limit)
       : graph.gatedClamped(gate, up, clampedAlpha, clampedLimit);
   const down = graph.expertLinear(product, tensor('ffn_down_exps'), routing, hiddenSize);
   const routed = graph.combine(down, routing);
   if (!shared) return routed;
-  const all = feedForward(graph, x, layer, { hiddenSize, size: shared.size }, { which: 'shared' });
+  const all = feedForward(
+    graph,
+    x,
+    layer,
+    { hiddenSize, size: shared.size },
+    { which: 'shared', limit: sharedLimit },
+  );
   if (!shared.isGated) return graph.add(routed, all);
   const share = graph.sigmoid(graph.linear(x, tensor('ffn_gate_inp_shexp'), 1));
   return graph.add(routed, graph.mul(all, share));
+}
+
+/** Whether a layer has experts rather than a feed-forward that all rows go through. */
+export function hasExperts<Value>(
+  graph: GraphBuilder<Value>,
+  layer: number,
+  { leadingDense, isOptional = false }: ExpertOptions,
+): boolean {
+  if (layer < leadingDense) return false;
+  return !isOptional || graph.has(`blk.${layer}.ffn_gate_inp.weight`);
 }
 
 /** gpt-oss's. */

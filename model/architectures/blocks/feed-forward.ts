@@ -12,6 +12,8 @@ export interface FeedForwardOptions {
   readonly which?: keyof typeof names;
   /** Whether the up matrix has the outputs of the gate, then those of up. */
   readonly isJoined?: boolean;
+  /** How far the product may go (`GraphBuilder.gatedWithin`). */
+  readonly limit?: number | undefined;
 }
 
 /**
@@ -24,7 +26,7 @@ export function feedForward<Value>(
   x: Value,
   layer: number,
   { hiddenSize, size }: { readonly hiddenSize: number; readonly size: number },
-  { kind = 'silu', which = 'dense', isJoined = false }: FeedForwardOptions = {},
+  { kind = 'silu', which = 'dense', isJoined = false, limit }: FeedForwardOptions = {},
 ): Value {
   const [gateName, upName, downName] = names[which].map((name) => `blk.${layer}.${name}`) as [
     string,
@@ -34,7 +36,18 @@ export function feedForward<Value>(
   const [gate, up] = isJoined
     ? halves(graph, graph.linear(x, upName, 2 * size), size)
     : [graph.linear(x, gateName, size), graph.linear(x, upName, size)];
-  return graph.linear(graph.gated(kind, gate, up), downName, hiddenSize);
+  return graph.linear(gatedProduct(graph, kind, gate, up, limit), downName, hiddenSize);
+}
+
+/** kind(gate) · up, where it goes as far as it does, or no further than a limit. */
+export function gatedProduct<Value>(
+  graph: GraphBuilder<Value>,
+  kind: GateKind,
+  gate: Value,
+  up: Value,
+  limit: number | undefined,
+): Value {
+  return limit === undefined ? graph.gated(kind, gate, up) : graph.gatedWithin(gate, up, limit);
 }
 
 function halves<Value>(

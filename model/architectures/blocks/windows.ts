@@ -9,11 +9,9 @@ export interface WindowDefaults {
 }
 
 /** What layers with a window may have of their own in some families. */
-const ownSizes = [
-  'rope.dimension_count',
-  'attention.key_length',
-  'attention.value_length',
-] as const;
+const headSizes = ['attention.key_length', 'attention.value_length'] as const;
+const ownSizes = ['rope.dimension_count', ...headSizes] as const;
+type OwnSize = (typeof ownSizes)[number];
 
 /**
  * The sliding windows of layers (arXiv 2004.05150), in a pattern that repeats.
@@ -24,12 +22,34 @@ export function readWindows(
   numbers: FamilyNumbers,
   { period, size }: WindowDefaults,
 ): (layer: number) => number | undefined {
-  for (const name of ownSizes)
-    if (numbers.has(`${name}_swa`) && numbers.of(`${name}_swa`) !== numbers.of(name, 0))
-      throw numbers.unsupported(`${name}_swa`, 'differs from that of layers without a window');
+  refuseOwnSizes(numbers, ownSizes);
   const window = numbers.of('attention.sliding_window', size);
   const hasWindow = readPattern(numbers, period);
   return (layer) => (window > 0 && hasWindow(layer) ? window : undefined);
+}
+
+/**
+ * The same in layers that a file lists.
+ * @param hasOwnRotation whether another share of heads may be rotated in layers with a window
+ * @throws ModelError
+ */
+export function readListedWindows(
+  numbers: FamilyNumbers,
+  layers: number,
+  { hasOwnRotation = false } = {},
+): readonly (number | undefined)[] {
+  refuseOwnSizes(numbers, hasOwnRotation ? headSizes : ownSizes);
+  const window = numbers.of('attention.sliding_window');
+  const listed = numbers.flags('attention.sliding_window_pattern');
+  if (window === 0 || listed === undefined || listed.length < layers)
+    throw numbers.atOdds(`no window, or no list of which of ${layers} layers have one`);
+  return listed.slice(0, layers).map((flag) => (flag ? window : undefined));
+}
+
+function refuseOwnSizes(numbers: FamilyNumbers, names: readonly OwnSize[]): void {
+  for (const name of names)
+    if (numbers.has(`${name}_swa`) && numbers.of(`${name}_swa`) !== numbers.of(name, 0))
+      throw numbers.unsupported(`${name}_swa`, 'differs from that of layers without a window');
 }
 
 /** Files say the period, or for every layer what the family's period makes of it. */

@@ -1,12 +1,11 @@
 import { readHeads } from '../blocks/grouped-query-attention.js';
 import { readWindows } from '../blocks/windows.js';
+import { windowRope } from '../rope.js';
 import { cap, gemma } from './gemma.js';
 import { plainFamily } from './plain.js';
 
 /** Gemma 2 (arXiv 2408.00118): windows in every other layer, scores and logits capped. */
 export const gemma2 = plainFamily('gemma2', (numbers) => {
-  if (numbers.text('rope.scaling.type', '') === 'none' && numbers.has('rope.scaling.factor'))
-    throw numbers.unsupported('rope.scaling.type', 'is none, and yet there is a factor');
   const { variant, scale } = gemma(numbers, readHeads(numbers), 46);
   const windowOf = readWindows(numbers, { period: 2, size: 4096 });
   const options = { scale, ...cap(numbers.of('attn_logit_softcapping', 50)) };
@@ -17,10 +16,7 @@ export const gemma2 = plainFamily('gemma2', (numbers) => {
       const scaled = { ...attention, scalesQueries: true, options };
       const window = windowOf(index);
       if (window === undefined || !attention.rope) return scaled;
-      const rope = {
-        ...attention.rope,
-        base: numbers.of('rope.freq_base_swa', attention.rope.base),
-      };
+      const rope = windowRope(numbers, attention.rope);
       return { ...scaled, rope, options: { ...options, window } };
     },
   };

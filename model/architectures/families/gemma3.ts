@@ -1,5 +1,6 @@
 import { readHeads } from '../blocks/grouped-query-attention.js';
 import { readWindows } from '../blocks/windows.js';
+import { unscaledWindowRope } from '../rope.js';
 import { cap, gemma } from './gemma.js';
 import { plainFamily } from './plain.js';
 
@@ -7,7 +8,6 @@ import { plainFamily } from './plain.js';
 export const gemma3 = plainFamily('gemma3', (numbers) => {
   const { variant, scale } = gemma(numbers, readHeads(numbers), 62);
   const windowOf = readWindows(numbers, { period: 6, size: 0 });
-  const base = numbers.of('rope.freq_base_swa', 10_000);
   return {
     ...variant,
     norms: 'each head',
@@ -16,7 +16,7 @@ export const gemma3 = plainFamily('gemma3', (numbers) => {
       const scaled = { ...attention, scalesQueries: true, options: { scale } };
       const window = windowOf(index);
       if (window === undefined || !attention.rope) return scaled;
-      const rope = { ...attention.rope, base, frequencyScale: 1 };
+      const rope = unscaledWindowRope(numbers, attention.rope);
       return { ...scaled, rope, options: { scale, window } };
     },
   };

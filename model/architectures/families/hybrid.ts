@@ -4,16 +4,8 @@ import { feedForward } from '../blocks/feed-forward.js';
 import { attend, readHeads } from '../blocks/grouped-query-attention.js';
 import { readSizes, type Decoder, type Family } from '../family.js';
 import type { FamilyNumbers } from '../family-numbers.js';
-import type { GraphBuilder } from '../graph-builder.js';
 import { readRope } from '../rope.js';
-import { normedLogits } from './plain.js';
-
-/** Between a layer's second norm and the sum: [hiddenSize, n] in, the same out. */
-export type LayerFeedForward = <Value>(
-  graph: GraphBuilder<Value>,
-  x: Value,
-  layer: number,
-) => Value;
+import { normedLogits, type LayerFeedForward } from './plain.js';
 
 /** What differs between families of gated delta nets beside gated attention. */
 export interface HybridVariant {
@@ -38,7 +30,7 @@ export function openHybrid(numbers: FamilyNumbers, variant: HybridVariant): Deco
   const { epsilon } = net;
   const rope = readRope(numbers, heads.keySize, 'halves');
   if (variant.hasAxes) checkAxes(numbers, rope.dimensions / 2);
-  const attention = { ...heads, rope, epsilon, norms: 'each head', isGated: true } as const;
+  const attention = { ...heads, rope, epsilon, norms: 'each head', gates: 'features' } as const;
   const feed = variant.feedForward(numbers);
   return {
     ...sizes,

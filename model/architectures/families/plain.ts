@@ -1,6 +1,16 @@
 import { outputNormTensor } from '../../shard-tensors.js';
-import { attend, readHeads, type HeadAttention } from '../blocks/grouped-query-attention.js';
-import { expertFeedForward, type ExpertOptions } from '../blocks/experts.js';
+import {
+  attend,
+  readHeads,
+  type HeadAttention,
+  type HeadSizes,
+} from '../blocks/grouped-query-attention.js';
+import {
+  expertFeedForward,
+  hasExperts,
+  type ExpertOptions,
+  type ProductLimits,
+} from '../blocks/experts.js';
 import { feedForward, type FeedForwardOptions } from '../blocks/feed-forward.js';
 import { addToStream, normsBefore, type LayerNorms } from '../blocks/residual.js';
 import { readSizes, type Decoder, type Family } from '../family.js';
@@ -8,11 +18,20 @@ import type { FamilyNumbers } from '../family-numbers.js';
 import type { GraphBuilder } from '../graph-builder.js';
 import { readRope, type RopeFactors, type RopePairing } from '../rope.js';
 
+/** Between a layer's second norm and the sum: [hiddenSize, n] in, the same out. */
+export type LayerFeedForward = <Value>(
+  graph: GraphBuilder<Value>,
+  x: Value,
+  layer: number,
+) => Value;
+
 /** What differs between the families whose layers attend, then go through a gated feed-forward. */
 export interface PlainVariant {
   readonly pairing: RopePairing;
   /** Which tensors divide frequencies of rotary embedding, in families whose models may have them. */
   readonly factors?: (numbers: FamilyNumbers) => RopeFactors;
+  /** Heads of every layer; default: the same in all. */
+  readonly heads?: readonly HeadSizes[];
   /** Norms of q and k. */
   readonly norms?: NonNullable<HeadAttention['norms']>;
   /** Norms around attention and feed-forward; default: before both. */
@@ -22,6 +41,8 @@ export interface PlainVariant {
   readonly feedForward?: FeedForwardOptions;
   /** What layers behind the leading dense ones have instead. */
   readonly experts?: ExpertOptions;
+  /** How far products of feed-forwards may go in layer `index`; default: as far as they do. */
+  readonly limits?: (index: number) => ProductLimits;
   readonly scales?: Scales;
   readonly logits?: LogitOptions;
 }
@@ -41,25 +62,20 @@ export interface LogitOptions {
 
 /** x + attention(norm(x)), then x + feedForward(norm(x)), and what of it differs. */
 export function openPlain(numbers: FamilyNumbers, variant: PlainVariant): Decoder {
-  const { norms, layerNorms = normsBefore, attends, experts, scales, logits } = variant;
+  const { norms, layerNorms = normsBefore, attends, scales, logits } = variant;
   const sizes = readSizes(numbers);
   const { hiddenSize } = sizes;
-  const heads = readHeads(numbers);
+  const { heads = uniform(readHeads(numbers), sizes.layers) } = variant;
   const epsilon = numbers.of('attention.layer_norm_rms_epsilon');
-  const hasDense = !experts || experts.leadingDense > 0;
-  const size = hasDense ? numbers.of('feed_forward_length') : 0;
-  const attention: HeadAttention = {
-    ...heads,
-    rope: {
-      ...readRope(numbers, heads.keySize, variant.pairing),
-      ...variant.factors?.(numbers),
-    },
-    epsilon,
-    ...(norms ? { norms } : {}),
+  const feed = layerFeedForward(numbers, variant);
+  const rope = {
+    ...readRope(numbers, heads[0]!.keySize, variant.pairing),
+    ...variant.factors?.(numbers),
   };
-  const ofLayers = Array.from({ length: sizes.layers }, (_, index) =>
-    attends ? attends(attention, index) : attention,
-  );
+  const ofLayers = heads.map((layerHeads, index): HeadAttention => {
+    const attention = { ...layerHeads, rope, epsilon, ...(norms ? { norms } : {}) };
+    return attends ? attends(attention, index) : attention;
+  });
   return {
     ...sizes,
     layer: (graph, layer, hidden) => {
@@ -79,13 +95,37 @@ export function openPlain(numbers: FamilyNumbers, variant: PlainVariant): Decode
         },
       );
       return addToStream(graph, middle, { ...options, norms: layerNorms.feedForward }, (x) =>
-        experts && layer >= experts.leadingDense
-          ? expertFeedForward(graph, x, layer, hiddenSize, experts)
-          : feedForward(graph, x, layer, { hiddenSize, size }, variant.feedForward),
+        feed(graph, x, layer),
       );
     },
     head: (graph, hidden) => normedLogits(graph, hidden, epsilon, logits),
   };
+}
+
+/** Experts where a layer has them, otherwise a feed-forward that all rows go through. */
+function layerFeedForward(
+  numbers: FamilyNumbers,
+  { experts, feedForward: options, limits }: PlainVariant,
+): LayerFeedForward {
+  const hiddenSize = numbers.of('embedding_length');
+  const hasDense = !experts || experts.leadingDense > 0 || experts.isOptional;
+  const size = hasDense ? numbers.of('feed_forward_length') : 0;
+  return (graph, x, layer) => {
+    const limit = limits?.(layer);
+    return experts && hasExperts(graph, layer, experts)
+      ? expertFeedForward(graph, x, layer, hiddenSize, { ...experts, ...limit })
+      : feedForward(
+          graph,
+          x,
+          layer,
+          { hiddenSize, size },
+          { ...options, limit: limit?.sharedLimit },
+        );
+  };
+}
+
+function uniform(heads: HeadSizes, layers: number): HeadSizes[] {
+  return Array.from({ length: layers }, () => heads);
 }
 
 /** The head of most families: `output_norm`, then the product. */
