@@ -27,6 +27,7 @@ const ranges = {
   'attention.key_length_swa': whole(1, 4096),
   'attention.value_length_swa': whole(1, 4096),
   'attention.scale': factor,
+  'attention.value_scale': factor,
   'attention.sliding_window': whole(0, int32),
   'attention.sliding_window_pattern': whole(0, 1024),
   'attention.temperature_scale': factor,

@@ -17,6 +17,7 @@ import { granite } from './families/granite.js';
 import { granitemoe } from './families/granitemoe.js';
 import { hunyuanMoe } from './families/hunyuan-moe.js';
 import { llama } from './families/llama.js';
+import { mimo2 } from './families/mimo2.js';
 import { minicpm } from './families/minicpm.js';
 import { minimaxM2 } from './families/minimax-m2.js';
 import { mistral3 } from './families/mistral3.js';
@@ -50,6 +51,7 @@ export const families: readonly Family[] = [
   granitemoe,
   hunyuanMoe,
   llama,
+  mimo2,
   minicpm,
   minimaxM2,
   mistral3,

@@ -106,6 +106,22 @@ const withExperts: readonly (Partial<SyntheticShape> & Pick<SyntheticShape, 'arc
   },
   { architecture: 'llama', feedForward: 64, numbers: experts },
   {
+    architecture: 'mimo2',
+    ropeBase: 1e6,
+    tied: false,
+    layers: 4,
+    numbers: {
+      ...experts,
+      'attention.head_count_kv': [1, 2, 2, 1],
+      'attention.key_length': 96,
+      'attention.value_length': 64,
+      'attention.value_scale': 0.7,
+      'attention.sliding_window': 48,
+      'attention.sliding_window_pattern': [0, 1, 1, 0],
+      'rope.dimension_count': 32,
+    },
+  },
+  {
     architecture: 'minimax-m2',
     tied: false,
     feedForward: 64,

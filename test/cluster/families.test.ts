@@ -23,6 +23,7 @@ const shapes: readonly (Partial<SyntheticShape> & Pick<SyntheticShape, 'architec
   { ...syntheticShapes['tiny-qwen35']!, layers: 4 },
   { ...syntheticShapes['tiny-gpt-oss']!, layers: 4 },
   { ...syntheticShapes['tiny-deepseek2']!, layers: 4 },
+  syntheticShapes['tiny-mimo2']!,
 ];
 
 /** Knows how a text goes on, and is wrong now and then. */

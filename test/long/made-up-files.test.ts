@@ -46,6 +46,7 @@ test.each([
   'gemma2',
   'qwen3moe',
   'step35',
+  'mimo2',
   'gpt-oss',
   'deepseek2',
   'qwen35',

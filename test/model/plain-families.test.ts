@@ -18,6 +18,8 @@ test.each<[family: string, key: string, value: MetadataValue, message: RegExp]>(
   ['granite', 'logit_scale', 0, /logits cannot be divided by 0/],
   ['llama', 'attention.causal', false, /is false/],
   ['llama', 'rope.scaling.yarn_beta_fast', 8, /is 8/],
+  ['mimo2', 'attention.sliding_window', 0, /no window, or no list of which of 4 layers/],
+  ['mimo2', 'rope.dimension_count_swa', 16, /differs from that of layers without/],
   ['qwen3', 'rope.scaling.yarn_beta_slow', 4, /is 4/],
   ['mistral3', 'rope.scaling.yarn_beta_slow', 0, /is 0, not from/],
   ['step35', 'attention.head_count', [4, 5, 6, 4], /5 heads cannot share 2 heads/],

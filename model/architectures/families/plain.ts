@@ -47,10 +47,12 @@ export interface PlainVariant {
   readonly logits?: LogitOptions;
 }
 
-/** What multiplies the embedding, and what every layer adds to it. */
+/** What multiplies the embedding, and what every layer adds to it: all of it, or what attention gives. */
 export interface Scales {
   readonly embedding?: number;
   readonly residual?: number;
+  /** Of what attention gives. */
+  readonly attended?: number;
 }
 
 /** What becomes of the head's product. */
@@ -91,7 +93,8 @@ export function openPlain(numbers: FamilyNumbers, variant: PlainVariant): Decode
         { ...options, norms: layerNorms.attention },
         (x) => {
           const attended = attend(graph, x, layer, ofLayers[layer]!);
-          return graph.linear(attended, `blk.${layer}.attn_output`, hiddenSize);
+          const given = graph.linear(attended, `blk.${layer}.attn_output`, hiddenSize);
+          return scales?.attended === undefined ? given : graph.scale(given, scales.attended);
         },
       );
       return addToStream(graph, middle, { ...options, norms: layerNorms.feedForward }, (x) =>

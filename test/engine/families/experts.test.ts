@@ -79,6 +79,9 @@ const variants: Readonly<Record<string, FamilyTrial['shape']>> = {
     ...appended('swiglu_clamp_exp', 0),
     ...appended('swiglu_clamp_shexp', 0),
   }),
+  'sinks in all layers': variant('mimo2', {}, /attn_sinks/),
+  'values as they are': variant('mimo2', { 'attention.value_scale': 1 }),
+  'longer keys in one matrix with values': variant('mimo2', yarn, /attn_qkv\.weight/),
 };
 
 test.each(Object.entries(variants))('%s', (_, shape) =>
