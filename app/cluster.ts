@@ -15,7 +15,6 @@ import type { Settings } from './settings/settings.js';
 import { SpawnedWorkers, spawnCount } from './spawn.js';
 import { planSpeculation } from './speculation.js';
 
-const defaultContext = 8192;
 const defaultChunk = 512;
 const defaultCodec = 'auto';
 
@@ -54,11 +53,15 @@ export async function openCluster(
   try {
     const shared = sharedSecret(settings, logger);
     const workers = await findWorkers(prepared, closers, shared?.text);
-    const context = settings.context ?? Math.min(sizes.contextLength, defaultContext);
-    if (context > sizes.contextLength)
+    const { context } = settings;
+    if (context !== undefined && context > sizes.contextLength)
       logger.warn(`the model was trained for ${sizes.contextLength} tokens, not for ${context}`);
     const codec = settings.codec ?? [defaultCodec];
-    const needs = { context, conversations, ...(recording ? { recording } : {}) };
+    const needs = {
+      context: context ?? sizes.contextLength,
+      conversations,
+      ...(recording ? { recording } : {}),
+    };
     const speculation = await planSpeculation(prepared, needs, closers, logger);
     const coordinator = await Coordinator.open({
       source,
@@ -66,7 +69,7 @@ export async function openCluster(
       turns,
       workers,
       ...(settings.layers ? { layers: settings.layers } : {}),
-      context,
+      ...(context === undefined ? {} : { context }),
       conversations,
       kvType: settings.kvType ?? 'f16',
       calibrationText: () => readable(prepared),
@@ -87,7 +90,7 @@ export async function openCluster(
     closers.add(() => coordinator.close());
     return {
       coordinator,
-      context,
+      context: coordinator.context,
       [Symbol.asyncDispose]: () => closers.close(),
     };
   } catch (error) {

@@ -14,6 +14,9 @@ import { UsageError } from './errors.js';
 import type { Prepared } from './prepare.js';
 import type { Settings } from './settings/settings.js';
 
+/** Longer texts have no drafts of a model: its cells are its own, beside the target's. */
+const mostDraftCells = 8192;
+
 /** What guesses tokens ahead. */
 export type DraftChoice =
   | { readonly kind: 'ngram' }
@@ -22,8 +25,9 @@ export type DraftChoice =
 
 /** What drafts have to know of the cluster that they are for. */
 export interface DraftNeeds {
-  /** KV cells of one conversation. */
+  /** Tokens that a text may have. */
   readonly context: number;
+  /** Texts that there are drafts for at once. */
   readonly conversations: number;
   /** The text that the target will write, for the simulation of `bench`. */
   readonly recording?: readonly number[];
@@ -107,10 +111,11 @@ async function planDraftModel(
   checkSameVocabulary(target, source);
   const { sizes, layers } = checkModel(source);
   const slotsEach = keepsStates(layers) ? plainSlots : 0;
+  const cellsEach = Math.min(context, mostDraftCells);
   const options = {
     source,
     shard: { firstLayer: 0, endLayer: sizes.layers, embedding: true, head: true },
-    cells: context * conversations,
+    cells: cellsEach * conversations,
     conversations,
     ...(slotsEach > 0 ? { states: slotsEach * conversations } : {}),
     kvType: 'f16',
@@ -121,8 +126,8 @@ async function planDraftModel(
     memoryBytes: weights + kv + compute,
     load: async () => {
       const stage = await engine.load(options);
-      const rewind = rewindOf(layers, context, draftChunk);
-      const memory = { rewind, slotsEach };
+      const rewind = rewindOf(layers, cellsEach, draftChunk);
+      const memory = { rewind, texts: conversations, cellsEach, slotsEach };
       const model = await DraftModel.open(stage, path.basename(file), turns, memory);
       closers.add(() => model.close());
       return {

@@ -177,7 +177,8 @@ async function generateAll(
       conversation.reset();
       const sampling = isSampled(from + i) ? { ...seeded, seed: from + i } : greedy;
       const text: number[] = [];
-      const how = { sampling, maxTokens: tokens, isEnd: () => false, speculate: drafts };
+      const isEnd = () => false;
+      const how = { sampling, maxTokens: tokens, isEnd, speculate: drafts, reuse: false };
       for await (const token of conversation.generate(prompt, how)) text.push(token);
       texts.push(text);
     }

@@ -12,6 +12,8 @@ export interface AnswerOptions {
   readonly sampling: Sampling;
   /** Whether a token ends the text. */
   readonly isEnd: (token: number) => boolean;
+  /** Whether texts may begin with what others have. */
+  readonly reuse: boolean;
   /** Is filled with the first text and its answer, before drafts are used. */
   readonly recording: number[];
 }
@@ -102,13 +104,13 @@ async function answer(
   conversation: Conversation,
   text: Int32Array,
   maxTokens: number,
-  { sampling, isEnd }: AnswerOptions,
+  { sampling, isEnd, reuse }: AnswerOptions,
   speculate: boolean,
 ): Promise<TimedAnswer> {
   const tokens: number[] = [];
   const waits: number[] = [];
   let before = performance.now();
-  const how = { sampling, maxTokens, isEnd, speculate };
+  const how = { sampling, maxTokens, isEnd, speculate, reuse };
   for await (const token of conversation.generate(text, how)) {
     const now = performance.now();
     tokens.push(token);

@@ -66,12 +66,13 @@ function randomTexts(
       'combination',
       `--shared-prefix ${shared} is longer than the prompts: give --prefill ${shared} or more`,
     );
+  // Nobody finds anything of what was measured before.
+  const isEverNew = arrive !== undefined || sharedPrefix !== undefined;
   const of = { conversations, tokens: prefill, shared, vocabulary: sizes.vocabulary };
   return {
     length: prefill,
     shared,
-    // Who arrives finds nothing of what was measured before.
-    texts: (measurement) => conversationTexts(of, arrive === undefined ? 0 : measurement),
+    texts: (measurement) => conversationTexts(of, isEverNew ? measurement : 0),
     isEnd: () => false,
   };
 }

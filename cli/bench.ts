@@ -147,6 +147,7 @@ async function bench(flags: BenchFlags & Record<string, unknown>): Promise<void>
     sampling: samplingFrom({ seed: 1, ...settings }, greedyDefaults),
     conversations,
     recording,
+    reuse: flags.sharedPrefix !== undefined,
     source: prepared.source,
     cells: context * conversations,
     experts,

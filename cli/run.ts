@@ -22,8 +22,8 @@ Examples:
   daisychain run -m model.gguf --layers 13,3 --spawn -p - < question.txt
   daisychain run -m model.gguf --worker mac-two:7070 --messages chat.json --json
 
---json prints one object: {text, reasoning, tokens, promptTokens, finishReason, ttftMs, tokPerSec, prefillTokPerSec,
-speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps}, stages}.`;
+--json prints one object: {text, reasoning, tokens, promptTokens, reusedTokens, finishReason, ttftMs, tokPerSec,
+prefillTokPerSec, speculation: {mode, drafted, accepted, acceptanceRate, cancelledSteps}, stages}.`;
 
 const defaultMaxTokens = 512;
 
@@ -48,6 +48,8 @@ export interface RunReport {
   /** Generated token ids, with the one that ended the answer. */
   readonly tokens: readonly number[];
   readonly promptTokens: number;
+  /** Of these, those that did not have to be computed. */
+  readonly reusedTokens: number;
   readonly finishReason: GenerationSummary['finishReason'];
   readonly ttftMs: number;
   readonly tokPerSec: number;
@@ -119,13 +121,14 @@ async function report(
   { text, reasoning, tokens, summary }: Answer,
   coordinator: Coordinator,
 ): Promise<RunReport> {
-  const { promptTokens, finishReason, ttftMs, tokPerSec, prefillTokPerSec } = summary;
+  const { promptTokens, reusedTokens, finishReason, ttftMs, tokPerSec, prefillTokPerSec } = summary;
   const stages = await coordinator.stats();
   return {
     text,
     reasoning,
     tokens,
     promptTokens,
+    reusedTokens,
     finishReason,
     ttftMs,
     tokPerSec,

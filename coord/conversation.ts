@@ -1,6 +1,5 @@
 import type { TokenText } from '../step/token-text.js';
 import type { Batcher, Speculation } from './batcher.js';
-import type { CellMap, Place } from './cells.js';
 import { CoordinatorError } from './errors.js';
 import {
   Generation,
@@ -8,8 +7,10 @@ import {
   type GenerateOptions,
   type GenerationSummary,
 } from './generation.js';
+import type { Stay } from './pages/stay.js';
+import type { TextCells } from './pages/text-cells.js';
 import type { Pipeline } from './pipeline.js';
-import { Sequence, type SavedText } from './sequence.js';
+import type { SavedText, Sequence } from './sequence.js';
 import { giveUpDrafts, SpeculativeDecoder, type SequenceDrafts } from './speculative-decoder.js';
 
 /** What a conversation works with. */
@@ -18,9 +19,7 @@ export interface ConversationParts {
   readonly batcher: Batcher;
   /** Most tokens in a step. */
   readonly chunkTokens: number;
-  readonly cellMap: CellMap;
-  /** Tokens that a text can lose without being computed anew; default: all. */
-  readonly rewind?: number;
+  readonly cells: TextCells;
   /** How a sequence speculates, when that pays. */
   readonly drafts?: (sequence: Sequence) => SequenceDrafts;
   /** Told when a prompt has been read. */
@@ -29,17 +28,14 @@ export interface ConversationParts {
 
 /** One sequence that is continued again and again. Generations of one conversation follow each other. */
 export class Conversation {
-  readonly #place: Place;
   readonly #sequence: Sequence;
   readonly #drafts: SequenceDrafts | undefined;
   #state: 'idle' | 'generating' | 'closed' = 'idle';
   #stop: AbortController | undefined;
 
-  /** @throws CoordinatorError 'context' when no cells are free */
+  /** @throws CoordinatorError 'context' when there can be no more */
   constructor(private readonly parts: ConversationParts) {
-    this.#place = parts.cellMap.allocate();
-    const { cells, slots } = this.#place;
-    this.#sequence = new Sequence(cells, { slots, rewind: parts.rewind });
+    this.#sequence = parts.cells.open();
     this.#drafts = parts.drafts?.(this.#sequence);
   }
 
@@ -66,13 +62,14 @@ export class Conversation {
   resume(saved: SavedText): void {
     this.#checkIdle();
     this.#checkFits(saved.tokens);
+    this.parts.cells.clear(this.#sequence);
     this.#sequence.resume(saved);
   }
 
   /** Forgets all tokens. @throws CoordinatorError 'conversation' when it is closed, or answers */
   reset(): void {
     this.#checkIdle();
-    this.#sequence.text.truncate(0);
+    this.parts.cells.clear(this.#sequence);
   }
 
   /** Gives the cells back, once; an answer that is under way ends as cancelled, and gives them back then. */
@@ -80,7 +77,7 @@ export class Conversation {
     const wasIdle = this.#state === 'idle';
     this.#state = 'closed';
     this.#stop?.abort();
-    if (wasIdle) this.parts.cellMap.release(this.#place);
+    if (wasIdle) this.parts.cells.close(this.#sequence);
   }
 
   /**
@@ -99,16 +96,20 @@ export class Conversation {
     this.#checkFits(prompt);
     this.#state = 'generating';
     const sequence = this.#sequence;
-    sequence.text.replace(prompt);
-    sequence.sampling = options.sampling;
-    const reused = sequence.firstMissing(prompt.length);
-    const generation = new Generation(prompt.length, reused, options);
-    sequence.output = generation.output;
     const stop = (this.#stop = new AbortController());
+    using stay = this.parts.cells.begin(sequence, prompt, {
+      answer: stop.signal,
+      isAlone: !(options.reuse ?? true),
+    });
+    sequence.sampling = options.sampling;
+    const generation = new Generation(prompt.length, options);
+    sequence.output = generation.output;
     const cancel = () => stop.abort();
     options.signal?.addEventListener('abort', cancel);
     if (options.signal?.aborted) cancel();
-    const produced = this.#produce(generation, stop.signal).finally(() => generation.output.end());
+    const produced = this.#produce(generation, stay, stop.signal).finally(() =>
+      generation.output.end(),
+    );
     produced.catch(() => undefined);
     let read = 0;
     try {
@@ -150,43 +151,53 @@ export class Conversation {
   }
 
   #checkFits(prompt: Int32Array): void {
-    const { length } = this.#sequence.cells;
+    const { mostTokens } = this.parts.cells;
     if (prompt.length === 0) throw new CoordinatorError('context', 'the prompt is empty');
-    if (prompt.length > length)
+    if (prompt.length > mostTokens)
       throw new CoordinatorError(
         'context',
-        `the text has ${prompt.length} tokens, the context holds ${length}: shorten it, or start with a larger --context`,
+        `the text has ${prompt.length} tokens, the context holds ${mostTokens}: shorten it, or start with a larger --context`,
       );
   }
 
-  /** Computes tokens until the answer ends. When the stages are rearranged, the text is computed again on the new ones. */
-  async #produce(generation: Generation, signal: AbortSignal): Promise<FinishReason> {
+  /**
+   * Computes tokens until the answer ends. When the stages are rearranged, or the text has to make room for others, what
+   * is lost is computed again.
+   */
+  async #produce(generation: Generation, stay: Stay, signal: AbortSignal): Promise<FinishReason> {
     if (generation.options.speculate ?? true) this.#prepareDrafts();
     for (;;)
       try {
-        return await this.#continue(generation, signal);
+        return await this.#continue(generation, stay, signal);
       } catch (error) {
         const code = error instanceof CoordinatorError ? error.code : undefined;
         if (code === 'cancelled' && signal.aborted) return 'cancelled';
-        if (code !== 'route') throw error;
+        if (code !== 'route' && stay.place !== 'leaving') throw error;
       }
   }
 
-  async #continue(generation: Generation, signal: AbortSignal): Promise<FinishReason> {
-    const { text, cells } = this.#sequence;
+  async #continue(generation: Generation, stay: Stay, signal: AbortSignal): Promise<FinishReason> {
+    const sequence = this.#sequence;
+    const { text } = sequence;
     const drafts = (generation.options.speculate ?? true) ? this.#drafts : undefined;
-    while (text.certain <= cells.length) {
-      this.#sequence.enter(await this.parts.pipeline.ready(signal));
+    while (text.certain <= this.parts.cells.mostTokens) {
+      if (generation.isAhead) await stay.pause(generation.waitForReader());
+      sequence.enter(await this.parts.pipeline.ready(signal));
+      if (!stay.has(text.certain)) {
+        await stay.enter(text.certain);
+        generation.begins(sequence.firstMissing(text.certain));
+      }
       using speculation = drafts && this.#speculate(drafts);
       if (speculation) {
-        const reason = await this.#continueSpeculatively(drafts, speculation, generation, signal);
+        const reason = await this.#continueSpeculatively(drafts, speculation, generation, stay);
         if (reason) return reason;
+        if (signal.aborted) return 'cancelled';
         continue;
       }
-      const token = await this.parts.batcher.next(this.#sequence, signal, generation.options);
+      const token = await this.parts.batcher.next(sequence, stay.signal, generation.options);
       if (generation.tokens === 0) this.parts.onPromptRead?.();
       text.confirm(token);
-      const reason = await generation.add(token);
+      const reason = generation.add(token);
       if (reason) return reason;
     }
     return 'context';
@@ -199,27 +210,29 @@ export class Conversation {
     return this.parts.batcher.speculate(this.#sequence, drafts.planner);
   }
 
-  /** @returns why the answer ends; undefined when it goes on in a batch */
+  /** @returns why the answer ends; undefined when it goes on in a batch, or later */
   async #continueSpeculatively(
     drafts: SequenceDrafts,
     speculation: Speculation,
     generation: Generation,
-    signal: AbortSignal,
+    stay: Stay,
   ): Promise<FinishReason | undefined> {
     const { maxTokens, isEnd } = generation.options;
     const decoder = new SpeculativeDecoder(this.parts.pipeline, this.#sequence, drafts, {
       maxTokens: maxTokens - generation.tokens,
       isEnd,
+      mostTokens: this.parts.cells.mostTokens,
+      hasCells: (cells) => stay.has(cells),
+      isAhead: () => generation.isAhead,
       maxStepTokens: this.parts.chunkTokens,
-      signal: AbortSignal.any([signal, speculation.signal]),
+      signal: AbortSignal.any([stay.signal, speculation.signal]),
       texts: () => speculation.count,
     });
     for await (const token of decoder.decode()) {
-      const reason = await generation.add(token);
+      const reason = generation.add(token);
       if (reason) return reason;
     }
-    if (signal.aborted) return 'cancelled';
-    return speculation.signal.aborted ? undefined : 'context';
+    return undefined;
   }
 
   /** The draft model reads the prompt while the stages do. */

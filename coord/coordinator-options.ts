@@ -25,9 +25,9 @@ export interface CoordinatorOptions {
   readonly turns: Turns;
   /** Layers per stage, the coordinator's first; without it, in proportion to free memory. */
   readonly layers?: readonly number[];
-  /** KV cells of one conversation. */
-  readonly context: number;
-  /** Conversations that may be held at once; default 1. */
+  /** Tokens that a text may have; default: as many as the model was trained for, as far as there is memory. */
+  readonly context?: number;
+  /** Texts of that length that there are cells for; default 1. There may be more conversations whose texts are shorter. */
   readonly conversations?: number;
   readonly kvType: KvType;
   /** Token ids of a text as people write them; asked for when keys and values have to be calibrated. */

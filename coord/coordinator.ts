@@ -1,3 +1,4 @@
+import { pageCells, type PageCopy } from '../step/pages.js';
 import type { Segment, SegmentResult } from '../step/step.js';
 import type { StageReport } from '../transport/messages/messages.js';
 import type { TraceEvent } from '../transport/protocol/tracer.js';
@@ -5,7 +6,8 @@ import { rewindOf } from '../model/architectures/layer.js';
 import { readModel } from '../model/architectures/model.js';
 import { Batcher } from './batcher.js';
 import type { BatchStats } from './batch-stats.js';
-import { CellMap } from './cells.js';
+import { sharesCells } from './cell-budget.js';
+import type { CellRange } from './cells.js';
 import { Conversation } from './conversation.js';
 import { slotsEach, type CoordinatorOptions } from './coordinator-options.js';
 import { CostCache } from './cost-cache.js';
@@ -13,6 +15,9 @@ import { Deployment } from './deployment.js';
 import { CoordinatorError } from './errors.js';
 import { calibrationSegments } from './kv-calibration.js';
 import type { NamedLink } from './links.js';
+import { CellPool } from './pages/cell-pool.js';
+import { FixedPlaces } from './pages/fixed-places.js';
+import type { CellStats, TextCells } from './pages/text-cells.js';
 import { Pipeline } from './pipeline.js';
 import type { Plan } from './plan.js';
 import type { WorkerAddress } from './remote-worker.js';
@@ -27,9 +32,8 @@ export class Coordinator implements AsyncDisposable {
   #fail!: (error: CoordinatorError) => void;
   readonly #pipeline = new Pipeline();
   readonly #batcher: Batcher;
-  readonly #cellMap: CellMap;
-  readonly #rewind: number;
   #deployment!: Deployment;
+  #cells!: TextCells;
   #speculator: Speculator | undefined;
   #costs!: RouteCosts;
   #isLearningCosts = false;
@@ -38,15 +42,11 @@ export class Coordinator implements AsyncDisposable {
 
   private constructor(private readonly options: CoordinatorOptions) {
     this.failure = new Promise((resolve) => (this.#fail = resolve));
-    const { context, conversations = 1, chunkTokens } = options;
     this.#batcher = new Batcher({
       pipeline: this.#pipeline,
-      chunkTokens,
+      chunkTokens: options.chunkTokens,
       costs: () => this.#costs,
     });
-    this.#cellMap = new CellMap(context, conversations, slotsEach(options));
-    const { layers } = readModel(options.source);
-    this.#rewind = rewindOf(layers, context, chunkTokens);
   }
 
   /**
@@ -64,6 +64,7 @@ export class Coordinator implements AsyncDisposable {
     try {
       options.onPlan?.(coordinator.plan);
       await coordinator.#deployment.load();
+      coordinator.#cells = coordinator.#textCells();
       await coordinator.#prepareSpeculation();
       await coordinator.#useNewRoute();
       return coordinator;
@@ -92,20 +93,29 @@ export class Coordinator implements AsyncDisposable {
     return this.#speculator;
   }
 
+  /** Tokens that a text may have. */
+  get context(): number {
+    return this.#cells.mostTokens;
+  }
+
+  /** What cells are used for, since `stats` were reset where these are counts. */
+  get cells(): CellStats {
+    return this.#cells.stats;
+  }
+
   /** How conversations share steps, since `stats` were reset. */
   get batching(): BatchStats {
     return this.#batcher.stats;
   }
 
-  /** Begins a conversation. @throws CoordinatorError 'context' when all are taken */
+  /** Begins a conversation. @throws CoordinatorError 'context' when there can be no more, in models that keep more than cells */
   conversation(): Conversation {
     this.#checkOpen();
     const speculator = this.#speculator;
     return new Conversation({
       pipeline: this.#pipeline,
       batcher: this.#batcher,
-      cellMap: this.#cellMap,
-      rewind: this.#rewind,
+      cells: this.#cells,
       chunkTokens: this.options.chunkTokens,
       onPromptRead: () => void this.#learnCosts(),
       ...(speculator ? { drafts: (sequence) => speculator.for(sequence) } : {}),
@@ -152,6 +162,7 @@ export class Coordinator implements AsyncDisposable {
       this.#statsSince = performance.now();
       this.#speculator?.resetStats();
       this.#batcher.resetStats();
+      this.#cells.resetStats();
     }
     return this.plan.stages.map((stage, i) =>
       stageStats(stage, reports[i] as StageReport, elapsedMs),
@@ -186,10 +197,48 @@ export class Coordinator implements AsyncDisposable {
    */
   async #useNewRoute(): Promise<void> {
     this.#pipeline.use(await this.#deployment.link());
+    this.#cells.forget();
     if (this.kvTypes.has('int8')) await this.#calibrateKv();
     this.#costs = await this.#knowCosts();
     this.#speculator?.use(this.#costs.pipeline);
     this.#pipeline.resume();
+  }
+
+  #textCells(): TextCells {
+    const { source, conversations = 1, chunkTokens } = this.options;
+    const { context, cells } = this.#deployment.cellBudget;
+    const { layers } = readModel(source);
+    if (sharesCells(layers) && this.#deployment.movesPages)
+      return new CellPool({
+        pages: cells / pageCells,
+        context,
+        copy: (copies) => void this.#copy(copies),
+      });
+    const cellsEach = Math.floor(cells / conversations);
+    return new FixedPlaces({
+      context: Math.min(context, cellsEach),
+      cellsEach,
+      conversations,
+      slotsEach: slotsEach(this.options),
+      rewind: rewindOf(layers, cellsEach, chunkTokens),
+    });
+  }
+
+  /** Steps that follow rely on it. */
+  async #copy(copies: readonly PageCopy[]): Promise<void> {
+    try {
+      await this.#pipeline.move(copies);
+    } catch (error) {
+      // On another route nothing is in the cells anyway.
+      const isOver = error instanceof CoordinatorError && error.code !== 'step';
+      if (!isOver) this.#pipeline.break(error as Error);
+    }
+  }
+
+  /** While a route is prepared. */
+  get #unusedCells(): CellRange {
+    const { cells } = this.#deployment.cellBudget;
+    return { start: 0, length: Math.floor(cells / (this.options.conversations ?? 1)) };
   }
 
   async #knowCosts(): Promise<RouteCosts> {
@@ -201,7 +250,7 @@ export class Coordinator implements AsyncDisposable {
       startTrace: () => this.startTrace(),
       stopTrace: () => this.stopTrace(),
       cache: new CostCache(cacheDirectory),
-      cells: this.#cellMap.firstRange,
+      cells: this.#unusedCells,
       mostTokens: chunkTokens,
     });
     // Steps that were made up are in nobody's statistics.
@@ -214,7 +263,7 @@ export class Coordinator implements AsyncDisposable {
     const text = calibrationText();
     let done = 0;
     onCalibration?.(done, text.length);
-    const segments = calibrationSegments(text, this.#cellMap.firstRange, chunkTokens);
+    const segments = calibrationSegments(text, this.#unusedCells, chunkTokens);
     await Promise.all(
       segments.map(async (segment) => {
         await this.#pipeline.submit([segment], { calibratesKv: true }).results[0];

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type { StageSizes } from '../engine/engine.js';
+import type { StageMemory, StageSizes } from '../engine/engine.js';
 import { estimateStageMemory } from '../engine/memory.js';
-import { readModelSizes } from '../model/architectures/model.js';
+import { readModel, readModelSizes } from '../model/architectures/model.js';
 import type { StageReport } from '../transport/messages/messages.js';
 import { PageStore } from '../stage/page-files/page-store.js';
 import { isEmpty, type Shard } from '../step/shard.js';
+import { cellBudget, sharesCells, type CellBudget } from './cell-budget.js';
 import {
   channelOf,
   checkCodecs,
@@ -17,7 +18,14 @@ import { expectedStep, type PlacedShard } from './expected-step.js';
 import { Links, type NamedLink } from './links.js';
 import { longText } from './measure-costs.js';
 import { LocalStage } from './local-stage.js';
-import { checkMemory, splitLayers, type Candidate, type Plan, type PlannedStage } from './plan.js';
+import {
+  checkMemory,
+  leavesMemory,
+  splitLayers,
+  type Candidate,
+  type Plan,
+  type PlannedStage,
+} from './plan.js';
 import { RemoteStage } from './remote-stage.js';
 import {
   connectWorkers,
@@ -44,6 +52,7 @@ export class Deployment {
   #shards: readonly Shard[] = [];
   #stages: StagePort[] = [];
   #planned: PlannedStage[] = [];
+  #budget: CellBudget = { context: 0, cells: 0 };
   #kvTypes = new Set<string>();
   #movesPages = true;
   #epoch = 0;
@@ -84,6 +93,10 @@ export class Deployment {
     return { stages: this.#planned };
   }
 
+  get cellBudget(): CellBudget {
+    return this.#budget;
+  }
+
   /** In pipeline order, the coordinator's own first. */
   get stages(): readonly StagePort[] {
     return this.#stages;
@@ -96,9 +109,9 @@ export class Deployment {
 
   /** What the costs of every stage with layers depend on. */
   get costKeys(): string[] {
-    const { source, context, conversations = 1, kvType, chunkTokens } = this.options;
+    const { source, conversations = 1, kvType, chunkTokens } = this.options;
     const choices = [source.fingerprint, kvType, conversations > 1, chunkTokens];
-    const hasLongText = context >= longText;
+    const hasLongText = this.#budget.context >= longText;
     return this.#shards.flatMap((shard, i) => {
       const { computer } = this.#stages[i] as StagePort;
       return isEmpty(shard) ? [] : [JSON.stringify([computer, shard, choices, hasLongText])];
@@ -211,16 +224,26 @@ export class Deployment {
     for (const worker of workers) worker.checkModel(source);
     checkCodecs(this.options);
     const engines = [engine.name, ...workers.map((worker) => worker.engine)];
-    this.#planned = this.#shards.map((shard, i) => {
+    const memoryWith = (cells: number) =>
+      this.#shards.map((shard, i) =>
+        isEmpty(shard)
+          ? { weights: 0, kv: 0, compute: 0 }
+          : estimateStageMemory(engines[i] ?? engine.name, { ...this.#sizes(shard), cells }),
+      );
+    this.#budget = this.#budgetFor((cells) => leavesMemory(memoryWith(cells), candidates));
+    const memory = memoryWith(this.#budget.cells);
+    this.#planned = this.#shards.map(({ firstLayer, endLayer }, i) => {
       const { name, device } = candidates[i] as Candidate;
-      const { firstLayer, endLayer } = shard;
-      const memory = isEmpty(shard)
-        ? { weights: 0, kv: 0, compute: 0 }
-        : estimateStageMemory(engines[i] ?? engine.name, this.#sizes(shard));
-      return { name, device, firstLayer, endLayer, layers: endLayer - firstLayer, memory };
+      const layers = endLayer - firstLayer;
+      return { name, device, firstLayer, endLayer, layers, memory: memory[i] as StageMemory };
     });
     checkMemory(this.plan, candidates);
     this.#stages = [this.#localStage(), ...workers.map((worker) => this.#remoteStage(worker))];
+  }
+
+  #budgetFor(fits: (cells: number) => boolean): CellBudget {
+    const { sizes, layers } = readModel(this.options.source);
+    return cellBudget(this.options, sizes.contextLength, sharesCells(layers), fits);
   }
 
   #localStage(): LocalStage {
@@ -277,9 +300,9 @@ export class Deployment {
   }
 
   #sizes(shard: Shard): StageSizes {
-    const { source, context, conversations = 1, kvType, chunkTokens } = this.options;
+    const { source, conversations = 1, kvType, chunkTokens } = this.options;
     const { countsRoutings = false } = this.options;
-    const cells = context * conversations;
+    const { cells } = this.#budget;
     const slots = slotsEach(this.options);
     const states = slots > 0 ? { states: slots * conversations } : {};
     const asked = { kvType, maxStepRows: chunkTokens, countsRoutings };

@@ -5,6 +5,7 @@ import { greedy, type Sampling } from '../step/sampling.js';
 import type { Segment, StateSlots } from '../step/step.js';
 import type { Mark, TokenText } from '../step/token-text.js';
 import type { CellRange } from './cells.js';
+import { DraftPlaces, type DraftPlace } from './draft-places.js';
 import { CoordinatorError } from './errors.js';
 import { causalSegment } from './segments.js';
 import { Sequence } from './sequence.js';
@@ -20,7 +21,11 @@ const measuredTokens = 8;
 export interface DraftMemory {
   /** Tokens that a text can lose without being computed anew; default: all. */
   readonly rewind?: number;
-  /** Slots of every conversation for states, where its layers keep those; default: none. */
+  /** Texts that it keeps at once; default 1. */
+  readonly texts?: number;
+  /** Cells of each. */
+  readonly cellsEach: number;
+  /** Slots of each for states, where its layers keep those; default: none. */
   readonly slotsEach?: number;
 }
 
@@ -29,13 +34,17 @@ export class DraftModel {
   #tokenMs = 0;
   #lastStep = 0;
   #closing: Promise<void> | undefined;
+  readonly #places: DraftPlaces<ModelDraft>;
 
   private constructor(
     private readonly stage: Stage,
     readonly name: string,
     private readonly turns: Turns,
     private readonly memory: DraftMemory,
-  ) {}
+  ) {
+    const { texts = 1, cellsEach, slotsEach = 0 } = memory;
+    this.#places = new DraftPlaces(texts, cellsEach, slotsEach);
+  }
 
   /** Milliseconds that a token takes when nothing else is computed. */
   get tokenMs(): number {
@@ -44,7 +53,7 @@ export class DraftModel {
 
   /**
    * Measures how long a token takes.
-   * @param stage with all layers; its cells are those of the target. It is the model's own now, and freed if this fails
+   * @param stage with all layers. It is the model's own now, and freed if this fails
    * @param turns of the device that it computes on
    * @throws EngineError
    */
@@ -52,13 +61,13 @@ export class DraftModel {
     stage: Stage,
     name: string,
     turns: Turns,
-    memory: DraftMemory = {},
+    memory: DraftMemory,
   ): Promise<DraftModel> {
     const model = new DraftModel(stage, name, turns, memory);
     try {
       // Twice, as the first time is not typical.
       for (const first of [0, 1]) {
-        const sequence = new Sequence({ start: 0, length: measuredTokens + 1 });
+        const sequence = new Sequence();
         sequence.text.replace(Int32Array.of(first));
         const begin = performance.now();
         for await (const token of model
@@ -74,13 +83,18 @@ export class DraftModel {
     }
   }
 
-  /** Drafts for a sequence, in the cells that are its own on the target too. */
-  source(sequence: Sequence): DraftSource {
-    const { rewind, slotsEach = 0 } = this.memory;
-    const { id, cells, text } = sequence;
-    const firstSlot = (cells.start / cells.length) * slotsEach;
-    const slots = Array.from({ length: slotsEach }, (_, i) => firstSlot + i);
-    return new ModelDraft(this, id, cells, text.mark(rewind), new SequenceStates(text, slots));
+  source({ id, text }: Pick<Sequence, 'id' | 'text'>): DraftSource {
+    return new ModelDraft(this, id, text, text.mark(this.memory.rewind));
+  }
+
+  /** Tokens that it can have of a text. */
+  get mostTokens(): number {
+    return this.memory.cellsEach;
+  }
+
+  /** Where the text of some drafts is kept, from now until others need the place. */
+  placeOf(drafts: ModelDraft): ReturnType<DraftPlaces<ModelDraft>['use']> {
+    return this.#places.use(drafts);
   }
 
   /**
@@ -110,14 +124,17 @@ const nothing = new Float32Array(0);
 
 /** The drafts of one sequence. */
 class ModelDraft implements DraftSource {
+  #states: SequenceStates;
+
   /** @param held leading tokens of the text whose keys and values are in the draft model's cells */
   constructor(
     private readonly model: DraftModel,
     private readonly sequence: number,
-    private readonly cells: CellRange,
+    private readonly text: TokenText,
     private readonly held: Mark,
-    private readonly states: SequenceStates,
-  ) {}
+  ) {
+    this.#states = new SequenceStates(text, []);
+  }
 
   get name(): string {
     return this.model.name;
@@ -129,7 +146,7 @@ class ModelDraft implements DraftSource {
       // Steps go first: the stages that wait for them have nothing else to do.
       await new Promise((resolve) => setImmediate(resolve));
       // A guess that was not taken has nothing that could follow it.
-      if (position > this.cells.length || position > text.length) return;
+      if (position > this.model.mostTokens || position > text.length) return;
       const token = await this.#choiceAfter(text, position, sampling);
       if (token === undefined) return;
       yield token;
@@ -137,7 +154,7 @@ class ModelDraft implements DraftSource {
   }
 
   async prepare(text: TokenText): Promise<void> {
-    await this.#choiceAfter(text, Math.min(text.length, this.cells.length), greedy);
+    await this.#choiceAfter(text, Math.min(text.length, this.model.mostTokens), greedy);
   }
 
   /**
@@ -155,11 +172,12 @@ class ModelDraft implements DraftSource {
       const token = await this.model.compute(() => {
         const end = Math.min(length, text.length);
         if (end === 0) return undefined;
+        const { cells } = this.#place();
         // The last token is computed in any case, as its successor is wanted.
-        const first = this.states.before(Math.min(this.held.at, end - 1));
+        const first = this.#states.before(Math.min(this.held.at, end - 1));
         const count = Math.min(draftChunk, end - first);
         isLast = first + count === end;
-        const segment = this.#segment(text, first, count, sampling);
+        const segment = this.#segment(text, first, count, cells, sampling);
         passed = () => this.#passed(text, first + count, segment.state);
         return segment;
       });
@@ -168,9 +186,24 @@ class ModelDraft implements DraftSource {
     }
   }
 
+  #place(): DraftPlace {
+    const { place, isNew } = this.model.placeOf(this);
+    if (isNew) {
+      this.held.at = 0;
+      this.#states = new SequenceStates(this.text, place.slots);
+    }
+    return place;
+  }
+
   /** Should the text lose tokens while they are computed, the mark goes back with it. */
-  #segment({ tokens }: TokenText, first: number, count: number, sampling: Sampling): Segment {
-    const { sequence, cells } = this;
+  #segment(
+    { tokens }: TokenText,
+    first: number,
+    count: number,
+    cells: CellRange,
+    sampling: Sampling,
+  ): Segment {
+    const { sequence } = this;
     this.held.at = first + count;
     return causalSegment({
       sequence,
@@ -180,12 +213,12 @@ class ModelDraft implements DraftSource {
       cells,
       sampling,
       choices: 'last',
-      state: this.states.take(first, first + count),
+      state: this.#states.take(first, first + count),
     });
   }
 
   /** Where guesses are wrong, drafts go on from a state behind certain tokens alone. */
   #passed({ certain }: TokenText, end: number, slots: StateSlots | undefined): void {
-    if (end <= certain) this.states.passed(end, slots);
+    if (end <= certain) this.#states.passed(end, slots);
   }
 }

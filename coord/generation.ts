@@ -9,6 +9,8 @@ export interface GenerateOptions extends Terms {
   readonly isEnd: (token: number) => boolean;
   /** Whether drafts are used, where there are any; default true. */
   readonly speculate?: boolean;
+  /** Whether the text may begin with what is known of others; default true. */
+  readonly reuse?: boolean;
   /** Stops the answer; what was computed stays in the cells. */
   readonly signal?: AbortSignal;
 }
@@ -38,10 +40,10 @@ export class Generation {
   #firstAt = 0;
   #lastAt = 0;
   #pausedMs = 0;
+  #reusedTokens: number | undefined;
 
   constructor(
     private readonly promptTokens: number,
-    private readonly reusedTokens: number,
     readonly options: GenerateOptions,
   ) {}
 
@@ -50,16 +52,28 @@ export class Generation {
     return this.#tokens;
   }
 
-  /** Hands a token to the reader, and waits for one who is slow. @returns why the answer ends with it, if it does */
-  async add(token: number): Promise<FinishReason | undefined> {
-    const now = performance.now();
-    this.#lastAt = now - this.#pausedMs;
+  /** Whether enough tokens wait for a slow reader. */
+  get isAhead(): boolean {
+    return this.output.full !== undefined;
+  }
+
+  /** Waits until a slow reader has read on. */
+  async waitForReader(): Promise<void> {
+    const begin = performance.now();
+    await this.output.full;
+    this.#pausedMs += performance.now() - begin;
+  }
+
+  /** The text begins to be computed. @param reusedTokens of the prompt, which are there */
+  begins(reusedTokens: number): void {
+    this.#reusedTokens ??= reusedTokens;
+  }
+
+  /** Hands a token to the reader. @returns why the answer ends with it, if it does */
+  add(token: number): FinishReason | undefined {
+    this.#lastAt = performance.now() - this.#pausedMs;
     if (this.#tokens++ === 0) this.#firstAt = this.#lastAt;
-    const full = this.output.push(token);
-    if (full) {
-      await full;
-      this.#pausedMs += performance.now() - now;
-    }
+    this.output.push(token);
     if (this.options.isEnd(token)) return 'stop';
     return this.#tokens >= this.options.maxTokens ? 'length' : undefined;
   }
@@ -68,10 +82,11 @@ export class Generation {
   summary(finishReason: FinishReason, read: number): GenerationSummary {
     const ttftMs = this.#tokens > 0 ? this.#firstAt - this.#begin : 0;
     const decodeMs = this.#lastAt - this.#firstAt;
-    const computed = this.promptTokens - this.reusedTokens;
+    const reusedTokens = this.#reusedTokens ?? 0;
+    const computed = this.promptTokens - reusedTokens;
     return {
       promptTokens: this.promptTokens,
-      reusedTokens: this.reusedTokens,
+      reusedTokens,
       outputTokens: read,
       finishReason,
       ttftMs,

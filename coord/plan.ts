@@ -31,6 +31,9 @@ export interface Candidate {
 /** Share of a machine's free memory that is left to others. */
 const headroom = 0.05;
 
+/** Share of what is left of it beside weights that cells take where nobody asks for a context. */
+const cellShare = 0.5;
+
 /**
  * Cuts a model's layers into shards, one per candidate and in their order.
  * @param wanted layers per stage; without it, in proportion to free memory
@@ -112,21 +115,51 @@ function proportionalCounts(modelLayers: number, candidates: readonly Candidate[
   return counts;
 }
 
+/**
+ * Whether every machine has memory for its stages, and for as much again as their cells take.
+ * @param stages memory of each, in the order of the candidates
+ */
+export function leavesMemory(
+  stages: readonly StageMemory[],
+  candidates: readonly Candidate[],
+): boolean {
+  return machinesOf(candidates).every((places) => {
+    const needed = sumOf(places.map((i) => stages[i] as StageMemory));
+    const left = (1 - headroom) * freeOf(places, candidates) - needed.weights - needed.compute;
+    return needed.kv <= cellShare * left;
+  });
+}
+
 /** @throws CoordinatorError 'memory' with the figures, when a machine has too little for its stages. */
 export function checkMemory(plan: Plan, candidates: readonly Candidate[]): void {
-  for (const machine of new Set(candidates.map((candidate) => candidate.machine))) {
-    const here = candidates.filter((candidate) => candidate.machine === machine);
-    const stages = plan.stages.filter((_, i) => candidates[i]?.machine === machine);
-    const free = Math.min(...here.map(({ freeBytes }) => freeBytes));
-    const sum = (part: keyof StageMemory) =>
-      stages.reduce((total, { memory }) => total + memory[part], 0);
-    const needed = sum('weights') + sum('kv') + sum('compute');
+  for (const places of machinesOf(candidates)) {
+    const stages = places.map((i) => plan.stages[i] as PlannedStage);
+    const free = freeOf(places, candidates);
+    const { weights, kv, compute } = sumOf(stages.map(({ memory }) => memory));
+    const needed = weights + kv + compute;
     if (needed > (1 - headroom) * free)
       throw new CoordinatorError(
         'memory',
-        `not enough memory for ${stages.map(({ name, layers }) => `${layers} layers on ${name}`).join(' and ')}: needs ${megabytes(needed)} MB (weights ${megabytes(sum('weights'))}, KV cache ${megabytes(sum('kv'))}, compute ${megabytes(sum('compute'))}), ${megabytes(free)} MB are free, of which ${headroom * 100} % stay free: give it fewer layers (--layers), use a smaller --context or add a worker`,
+        `not enough memory for ${stages.map(({ name, layers }) => `${layers} layers on ${name}`).join(' and ')}: needs ${megabytes(needed)} MB (weights ${megabytes(weights)}, KV cache ${megabytes(kv)}, compute ${megabytes(compute)}), ${megabytes(free)} MB are free, of which ${headroom * 100} % stay free: give it fewer layers (--layers), use a smaller --context or add a worker`,
       );
   }
+}
+
+/** Which candidates are on the same machine. */
+function machinesOf(candidates: readonly Candidate[]): number[][] {
+  const machines = new Map<string, number[]>();
+  for (const [i, { machine }] of candidates.entries())
+    machines.set(machine, [...(machines.get(machine) ?? []), i]);
+  return [...machines.values()];
+}
+
+function freeOf(places: readonly number[], candidates: readonly Candidate[]): number {
+  return Math.min(...places.map((i) => (candidates[i] as Candidate).freeBytes));
+}
+
+function sumOf(stages: readonly StageMemory[]): StageMemory {
+  const sum = (part: keyof StageMemory) => stages.reduce((total, stage) => total + stage[part], 0);
+  return { weights: sum('weights'), kv: sum('kv'), compute: sum('compute') };
 }
 
 function megabytes(bytes: number): number {

@@ -1,7 +1,7 @@
 import { greedy, type Sampling } from '../step/sampling.js';
-import { fewRows } from '../step/tiles.js';
+import { fewRows, tileRows } from '../step/tiles.js';
 import { TokenText, type Mark } from '../step/token-text.js';
-import type { CellRange } from './cells.js';
+import { noCells, type CellRange } from './cells.js';
 import { SequenceStates } from './sequence-states.js';
 import type { TokenQueue } from './token-queue.js';
 
@@ -21,8 +21,11 @@ export interface SavedText {
   /** Leading tokens that were computed. */
   readonly computed: number;
   /** Which of these were read as prompts: tokens [first, end), ascending. */
-  readonly prompts: readonly Omit<Stretch, 'isPrompt'>[];
+  readonly prompts: readonly Prompt[];
 }
+
+/** A part of a text that was read as a prompt. */
+type Prompt = Omit<Stretch, 'isPrompt'>;
 
 /** One text on its way through the stages: its tokens, its cells, how it is sampled, and where its tokens go. */
 export class Sequence {
@@ -39,15 +42,17 @@ export class Sequence {
   /** Leading tokens that have been computed on any route. */
   readonly #known: Mark = this.text.mark();
   /** Parts of the text that were read as prompts, ascending. */
-  #prompts: readonly Omit<Stretch, 'isPrompt'>[] = [];
+  #prompts: readonly Prompt[] = [];
+  /** Tokens of the text that were given; those behind were answered. */
+  #given = 0;
 
   /**
-   * @param cells token i of the text belongs in cell `start + i`
+   * @param cells token i of the text belongs in cell `start + i`; they change when the text moves
    * @param rewind tokens that it can lose without being computed anew
    * @param slots for states, in models whose layers keep those
    */
   constructor(
-    readonly cells: CellRange,
+    public cells: CellRange = noCells,
     { rewind, slots = [] }: { rewind?: number | undefined; slots?: readonly number[] } = {},
   ) {
     this.computed = this.text.mark(rewind);
@@ -82,6 +87,7 @@ export class Sequence {
     this.states.forget();
     this.#known.at = Math.min(computed, tokens.length);
     this.#prompts = prompts;
+    this.#given = prompts.at(-1)?.end ?? 0;
   }
 
   /** Where computing has to begin for what follows the first `end` tokens: those before are there. */
@@ -90,36 +96,105 @@ export class Sequence {
     return this.states.before(Math.min(this.computed.at, end - 1));
   }
 
+  /** Of the tokens that are in cells, how they were computed. */
+  get stretches(): Stretch[] {
+    return this.#stretchesTo(this.computed.at);
+  }
+
+  /** The same of those that were ever computed, in the cells of any route. */
+  get knownStretches(): Stretch[] {
+    return this.#stretchesTo(this.#knownEnd);
+  }
+
+  /** Whether the text has tokens that it was answered with. */
+  get hasAnswer(): boolean {
+    return this.text.certain > this.#given;
+  }
+
+  /** Another text, of which nothing is in cells. @param known how its beginning was computed, and is to be again */
+  begin(tokens: Int32Array, known: readonly Stretch[]): void {
+    this.text.replace(tokens);
+    this.#given = tokens.length;
+    this.#prompts = known.filter(({ isPrompt }) => isPrompt);
+    this.#known.at = known.at(-1)?.end ?? 0;
+    this.computed.at = 0;
+  }
+
+  /** Cells of tokens behind the first `tokens` are lost; what was in them is computed again as it was before. */
+  lose(tokens: number): void {
+    this.#known.at = this.#knownEnd;
+    this.computed.at = Math.min(this.computed.at, tokens);
+  }
+
+  /** The beginning of the text is in the cells, computed like this, be it for another text that begins alike. */
+  goOnFrom(stretches: readonly Stretch[]): void {
+    const end = stretches.at(-1)?.end ?? 0;
+    if (end > this.#knownEnd) this.#prompts = stretches.filter(({ isPrompt }) => isPrompt);
+    this.#known.at = Math.max(this.#knownEnd, end);
+    this.computed.at = end;
+  }
+
+  /** How the first `end` tokens were computed, and those would be that are not. */
+  planned(end: number): Stretch[] {
+    return stretchesOf(this.#promptsTo(this.firstMissing(end), end), 0, end);
+  }
+
   /**
    * How tokens [first, end) are to be computed, which from then on count as begun. What is computed again is computed as
    * it was before: kernels for prompts round differently from those that decode.
    */
   compute(first: number, end: number): Stretch[] {
+    this.#prompts = this.#promptsTo(first, end);
+    return stretchesOf(this.#prompts, first, end);
+  }
+
+  /** What is read as a prompt when tokens [first, end) are computed. */
+  #promptsTo(first: number, end: number): readonly Prompt[] {
     const known = this.#knownEnd;
-    this.#prompts = this.#prompts
-      .filter((prompt) => prompt.first < known)
-      .map((prompt) => ({ ...prompt, end: Math.min(prompt.end, known) }));
-    const isNew = end - Math.max(first, known) > fewRows;
-    const last = this.#prompts.at(-1);
-    // A prompt that is read again from where a state was kept goes on in what is new.
-    const goesOn = isNew && first < known && last?.end === known;
-    if (goesOn) this.#prompts = this.#prompts.with(-1, { first: last.first, end });
-    else if (isNew) this.#prompts = [...this.#prompts, { first: Math.max(first, known), end }];
-    const stretches: Stretch[] = [];
-    let at = first;
-    const add = (to: number, isPrompt: boolean) => {
-      if (to > at) stretches.push({ first: at, end: to, isPrompt });
-      at = Math.max(at, to);
-    };
-    for (const prompt of this.#prompts) {
-      add(Math.min(prompt.first, end), false);
-      add(Math.min(prompt.end, end), true);
-    }
-    add(end, false);
-    return stretches;
+    const prompts = cutAt(this.#prompts, known);
+    const last = prompts.at(-1);
+    if (end - Math.max(first, known) <= fewRows) return prompts;
+    if (last?.end === known && (first < known || isCutOf(last, end)))
+      return prompts.with(-1, { first: last.first, end });
+    return [...prompts, { first: Math.max(first, known), end }];
+  }
+
+  #stretchesTo(end: number): Stretch[] {
+    return stretchesOf(cutAt(this.#prompts, end), 0, end);
   }
 
   get #knownEnd(): number {
     return Math.max(this.#known.at, this.computed.at);
   }
+}
+
+/**
+ * Whether a prompt that goes on to `end` gives the same bits with a cut where it ends now: at a tile of the text, with a
+ * tile's rows at least on both sides.
+ */
+function isCutOf(prompt: Prompt, end: number): boolean {
+  const isTile = prompt.end % tileRows === 0;
+  return isTile && prompt.end - prompt.first >= tileRows && end - prompt.end >= tileRows;
+}
+
+function cutAt(prompts: readonly Prompt[], end: number): Prompt[] {
+  return prompts
+    .filter(({ first }) => first < end)
+    .map((prompt) => ({ ...prompt, end: Math.min(prompt.end, end) }));
+}
+
+/** Tokens [first, end), of which some are read as prompts. */
+function stretchesOf(prompts: readonly Prompt[], first: number, end: number): Stretch[] {
+  const stretches: Stretch[] = [];
+  let at = first;
+  const add = (to: number, isPrompt: boolean) => {
+    if (to > at) stretches.push({ first: at, end: to, isPrompt });
+    at = Math.max(at, to);
+  };
+  for (const prompt of prompts) {
+    add(Math.min(prompt.first, end), false);
+    add(Math.min(prompt.end, end), true);
+  }
+  add(end, false);
+  return stretches;
 }

@@ -37,6 +37,12 @@ export interface DecodeOptions {
   /** Most tokens to add. */
   readonly maxTokens: number;
   readonly isEnd: (token: number) => boolean;
+  /** Most tokens of the text. */
+  readonly mostTokens: number;
+  /** Whether the text has so many cells, or gets them without waiting; default: it has all. */
+  readonly hasCells?: (cells: number) => boolean;
+  /** Whether to stop until somebody has read on; default: never. */
+  readonly isAhead?: () => boolean;
   readonly maxStepTokens: number;
   readonly signal: AbortSignal;
   /** Texts that speculate at once, this one among them; default 1. */
@@ -56,6 +62,9 @@ export class SpeculativeDecoder {
   readonly #ahead = new Map<number, Promise<SegmentResult>>();
   /** What has happened since the loop last looked. */
   readonly #events: (() => readonly number[])[] = [];
+  /** Steps of the controller's that are on their way. */
+  readonly #inFlight = new Set<number>();
+  #isShortOfCells = false;
   #wake: (() => void) | undefined;
   #drafting = false;
   #steps = 0;
@@ -73,7 +82,7 @@ export class SpeculativeDecoder {
     this.#controller = new SpeculationController({
       text: sequence.text,
       maxTokens: options.maxTokens,
-      cells: sequence.cells.length,
+      cells: options.mostTokens,
       maxStepTokens: options.maxStepTokens,
       isEnd: options.isEnd,
       schedule: () => planner.schedule,
@@ -82,20 +91,20 @@ export class SpeculativeDecoder {
   }
 
   /**
-   * @yields tokens as they become certain, until one ends the text, there are enough, the cells are full, or the signal
-   * says stop
+   * @yields tokens as they become certain, until one ends the text, there are enough, there are no cells for more, the
+   * reader is too slow, or the signal says stop
    * @throws CoordinatorError 'worker-lost', 'step', 'route'
    */
   async *decode(): AsyncGenerator<number, void> {
-    const { signal } = this.options;
+    const { signal, isAhead = () => false } = this.options;
     const stop = () => this.#happened(() => []);
     signal.addEventListener('abort', stop);
     try {
-      while (!signal.aborted) {
+      while (!signal.aborted && !isAhead()) {
         if (!this.drafts.source) this.#controller.stopDrafting();
         this.#submitSteps();
         this.#requestDrafts();
-        if (this.#controller.ended) return;
+        if (this.#controller.ended || (this.#isShortOfCells && this.#inFlight.size === 0)) return;
         const tokens = await this.#nextEvent();
         const readyAt = performance.now();
         for (const token of tokens) yield token;
@@ -116,8 +125,13 @@ export class SpeculativeDecoder {
   }
 
   #submitSteps(): void {
-    for (let step = this.#controller.takeStep(); step; step = this.#controller.takeStep())
+    const { mostTokens, hasCells = () => true } = this.options;
+    for (;;) {
+      this.#isShortOfCells = !hasCells(Math.min(this.sequence.text.length, mostTokens));
+      const step = this.#isShortOfCells ? undefined : this.#controller.takeStep();
+      if (!step) return;
       this.#submit(step);
+    }
   }
 
   /** Where states are kept, those behind a wrong guess are not used: steps begin where there is one from before it. */
@@ -126,6 +140,7 @@ export class SpeculativeDecoder {
     const from = this.#goOnFrom(first, count);
     const submitted = this.#send(from, end, count, this.#stepIds.get(follows) ?? 0);
     this.#stepIds.set(id, submitted.id);
+    this.#inFlight.add(id);
     Promise.all([submitted.result, ...this.#ahead.values()]).then(
       ([{ choices }]) => this.#happened(() => this.#finished(id, choices)),
       (error: Error) => {
@@ -184,6 +199,7 @@ export class SpeculativeDecoder {
   }
 
   #finished(id: number, choices: Int32Array): readonly number[] {
+    this.#inFlight.delete(id);
     const { tokens, cancelled } = this.#controller.finished(id, choices);
     this.#steps++;
     this.#cancel(cancelled);
@@ -196,7 +212,10 @@ export class SpeculativeDecoder {
 
   #cancel(steps: readonly number[]): void {
     const ids = steps.map((step) => this.#stepIds.get(step) ?? 0);
-    for (const step of steps) this.#stepIds.delete(step);
+    for (const step of steps) {
+      this.#stepIds.delete(step);
+      this.#inFlight.delete(step);
+    }
     this.#drop(ids);
   }
 

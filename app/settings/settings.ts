@@ -54,7 +54,7 @@ export const settings = {
   context: kind.wholeNumber(
     {
       flag: '--context <tokens>',
-      help: "tokens that a conversation may have (default: the model's, at most 8192)",
+      help: "tokens that a conversation may have (default: the model's, as far as memory allows)",
     },
     16,
     16_777_216,

@@ -6,7 +6,8 @@ import { CoordinatorError } from '../../coord/errors.js';
 import { greedy } from '../../step/sampling.js';
 
 const text = Int32Array.of(1, 2, 3);
-const answers = { decodeTokens: 3, sampling: greedy, isEnd: (token: number) => token === 9 };
+const isEnd = (token: number) => token === 9;
+const answers = { decodeTokens: 3, sampling: greedy, isEnd, reuse: false };
 
 /** A coordinator whose conversations count up from the last token of what they read, each in a step of its own. */
 class CountingCoordinator {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Batcher } from '../../coord/batcher.js';
-import { CellMap } from '../../coord/cells.js';
 import { Conversation } from '../../coord/conversation.js';
+import { FixedPlaces } from '../../coord/pages/fixed-places.js';
 import type { FinishReason } from '../../coord/generation.js';
 import type { SequenceDrafts } from '../../coord/speculative-decoder.js';
 import { Pipeline } from '../../coord/pipeline.js';
@@ -21,12 +21,21 @@ const answersEach = 6;
 const context = 160;
 const chunkTokens = 64;
 
+function placesFor(slotsEach: number): FixedPlaces {
+  return new FixedPlaces({
+    context,
+    cellsEach: context,
+    conversations: conversationsEach,
+    slotsEach,
+  });
+}
+
 /** Conversations that come and go over stages of their own. */
 class Lane {
   readonly random: Random;
   readonly stages: RandomPipeline;
   readonly batcher: Batcher;
-  readonly cellMap: CellMap;
+  readonly cells: FixedPlaces;
   accepted = 0;
   readonly reasons: FinishReason[] = [];
 
@@ -36,7 +45,7 @@ class Lane {
     this.batcher = testBatcher(this.stages.pipeline, chunkTokens, 2);
     // Every third one has states instead of cells.
     const slots = seed % 3 === 0 ? 3 + (seed % 4) : 0;
-    this.cellMap = new CellMap(context, conversationsEach, slots);
+    this.cells = placesFor(slots);
   }
 
   async run(): Promise<void> {
@@ -46,10 +55,10 @@ class Lane {
 
   /** Asks again and again, half of the time for what goes on from the last answer. */
   async #converse(): Promise<void> {
-    const { random, cellMap, batcher } = this;
+    const { random, cells, batcher } = this;
     const { pipeline } = this.stages;
     const drafts = () => this.#drafts();
-    const conversation = new Conversation({ pipeline, batcher, cellMap, chunkTokens, drafts });
+    const conversation = new Conversation({ pipeline, batcher, cells, chunkTokens, drafts });
     for (let answer = 0; answer < answersEach; answer++) {
       await pause(random.between(0, 30));
       const kept = conversation.text.tokens.slice(0, random.share() < 0.5 ? 90 : 0);
@@ -129,7 +138,7 @@ test('conversations that join, leave, speculate and lose their stages get their 
 class ManualRoute {
   readonly pipeline = new Pipeline();
   readonly batcher = testBatcher(this.pipeline, 2 * chunkTokens);
-  readonly cellMap = new CellMap(context, conversationsEach);
+  readonly cells = placesFor(0);
   readonly steps: Step[] = [];
   readonly cancelled: SegmentId[] = [];
 
@@ -143,8 +152,8 @@ class ManualRoute {
   }
 
   ask(maxTokens: number, prompt = [1], signal?: AbortSignal): Promise<number[]> {
-    const { pipeline, batcher, cellMap } = this;
-    const conversation = new Conversation({ pipeline, batcher, cellMap, chunkTokens });
+    const { pipeline, batcher, cells } = this;
+    const conversation = new Conversation({ pipeline, batcher, cells, chunkTokens });
     const options = { sampling: greedy, maxTokens, isEnd: () => false };
     return all(
       conversation.generate(Int32Array.from(prompt), { ...options, ...(signal ? { signal } : {}) }),

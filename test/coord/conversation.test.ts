@@ -1,18 +1,18 @@
 import { describe, expect, test } from 'vitest';
-import { CellMap } from '../../coord/cells.js';
 import { Conversation } from '../../coord/conversation.js';
 import type { CoordinatorError } from '../../coord/errors.js';
+import { FixedPlaces } from '../../coord/pages/fixed-places.js';
 import { Pipeline } from '../../coord/pipeline.js';
 import { greedy } from '../../step/sampling.js';
 import { wantedRows, type Step } from '../../step/step.js';
 import { testBatcher } from '../support/batcher.js';
 
-const context = 64;
+const context = 6400;
 
 /** A pipeline whose only stage counts on: the token after n is n + 1. Counts the rows that it computes. */
 class CountingPipeline {
   readonly pipeline = new Pipeline();
-  readonly cellMap = new CellMap(context * 100, 1);
+  readonly cells = new FixedPlaces({ context, cellsEach: context, conversations: 1 });
   readonly batcher = testBatcher(this.pipeline, 16);
   rows = 0;
   #epoch = 0;
@@ -28,8 +28,8 @@ class CountingPipeline {
   }
 
   conversation(): Conversation {
-    const { pipeline, batcher, cellMap } = this;
-    return new Conversation({ pipeline, batcher, cellMap, chunkTokens: 16 });
+    const { pipeline, batcher, cells } = this;
+    return new Conversation({ pipeline, batcher, cells, chunkTokens: 16 });
   }
 
   #compute(step: Step): void {

@@ -61,12 +61,15 @@ function choiceAfter(text: readonly number[]): number {
 
 async function open(slotsEach = 0) {
   const stage = new CheckedStage();
-  return { stage, model: await DraftModel.open(stage, 'checked', new Turns(), { slotsEach }) };
+  return {
+    stage,
+    model: await DraftModel.open(stage, 'checked', new Turns(), { cellsEach: 200, slotsEach }),
+  };
 }
 
 test('a draft model that is closed while drafts wait is freed once, when nothing computes', async () => {
   const { stage, model } = await open();
-  const sequence = new Sequence({ start: 0, length: 64 });
+  const sequence = new Sequence();
   sequence.text.replace(Int32Array.of(1, 2, 3));
   let release: (() => void) | undefined;
   stage.hold = new Promise((resolve) => (release = resolve));
@@ -101,7 +104,7 @@ test.each([
   async (_, slots) => {
     const random = new Random(3);
     const { model } = await open(slots);
-    const sequence = new Sequence({ start: 0, length: 200 });
+    const sequence = new Sequence();
     const { text } = sequence;
     const source = model.source(sequence);
     let compared = 0;

@@ -1,7 +1,7 @@
 import pino from 'pino';
 import { expect, test } from 'vitest';
-import { CellMap } from '../../coord/cells.js';
 import { Conversation } from '../../coord/conversation.js';
+import { FixedPlaces } from '../../coord/pages/fixed-places.js';
 import type { SequenceDrafts } from '../../coord/speculative-decoder.js';
 import { SchedulePlanner } from '../../speculative/planner.js';
 import type { Schedule, ScheduleMode } from '../../speculative/schedule.js';
@@ -43,7 +43,12 @@ test(`over ${schedules} random schedules no text diverges and no cell leaks`, as
       const batcher = testBatcher(pipeline, chunkTokens, 2);
       // Every other one has states instead of cells, and few or many slots for them.
       const slots = lane % 2 === 0 ? 0 : 2 + (lane % 5);
-      const cellMap = new CellMap(context, 1, slots);
+      const cells = new FixedPlaces({
+        context,
+        cellsEach: context,
+        conversations: 1,
+        slotsEach: slots,
+      });
       for (let i = 0; i < schedules / pipelines.length; i++) {
         const schedule = randomSchedule(random);
         const before = warnings;
@@ -62,7 +67,7 @@ test(`over ${schedules} random schedules no text diverges and no cell leaks`, as
         };
         const conversation = new Conversation({
           pipeline,
-          cellMap,
+          cells,
           batcher,
           chunkTokens,
           drafts: () => drafts,

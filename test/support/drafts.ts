@@ -17,7 +17,7 @@ export async function openDraftModel(cells = 512): Promise<DraftModel> {
       kvType: 'f16',
       maxStepRows: draftChunk,
     });
-    return await DraftModel.open(stage, 'demo-draft.gguf', new Turns());
+    return await DraftModel.open(stage, 'demo-draft.gguf', new Turns(), { cellsEach: cells });
   } finally {
     await source.close();
   }
