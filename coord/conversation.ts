@@ -7,6 +7,7 @@ import {
   type GenerateOptions,
   type GenerationSummary,
 } from './generation.js';
+import type { KeptPages } from './pages/kept-pages.js';
 import type { Stay } from './pages/stay.js';
 import type { TextCells } from './pages/text-cells.js';
 import type { Pipeline } from './pipeline.js';
@@ -20,6 +21,8 @@ export interface ConversationParts {
   /** Most tokens in a step. */
   readonly chunkTokens: number;
   readonly cells: TextCells;
+  /** Pages in files, where stages can keep them. */
+  readonly keptPages?: KeptPages | undefined;
   /** How a sequence speculates, when that pays. */
   readonly drafts?: (sequence: Sequence) => SequenceDrafts;
   /** Told when a prompt has been read. */
@@ -185,6 +188,7 @@ export class Conversation {
       sequence.enter(await this.parts.pipeline.ready(signal));
       if (!stay.has(text.certain)) {
         await stay.enter(text.certain);
+        if (generation.options.reuse ?? true) await this.parts.keptPages?.restore(sequence);
         generation.begins(sequence.firstMissing(text.certain));
       }
       using speculation = drafts && this.#speculate(drafts);
@@ -197,6 +201,7 @@ export class Conversation {
       const token = await this.parts.batcher.next(sequence, stay.signal, generation.options);
       if (generation.tokens === 0) this.parts.onPromptRead?.();
       text.confirm(token);
+      this.parts.keptPages?.keep(sequence);
       const reason = generation.add(token);
       if (reason) return reason;
     }
@@ -229,6 +234,7 @@ export class Conversation {
       texts: () => speculation.count,
     });
     for await (const token of decoder.decode()) {
+      this.parts.keptPages?.keep(this.#sequence);
       const reason = generation.add(token);
       if (reason) return reason;
     }

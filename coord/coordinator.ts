@@ -17,10 +17,12 @@ import { calibrationSegments } from './kv-calibration.js';
 import type { NamedLink } from './links.js';
 import { CellPool } from './pages/cell-pool.js';
 import { FixedPlaces } from './pages/fixed-places.js';
+import { KeptPages } from './pages/kept-pages.js';
 import type { CellStats, TextCells } from './pages/text-cells.js';
 import { Pipeline } from './pipeline.js';
 import type { Plan } from './plan.js';
 import type { WorkerAddress } from './remote-worker.js';
+import type { Route } from './route.js';
 import { RouteCosts } from './route-costs.js';
 import { Speculator } from './speculator.js';
 import { stageStats, type StageStats } from './stage-stats.js';
@@ -34,6 +36,8 @@ export class Coordinator implements AsyncDisposable {
   readonly #batcher: Batcher;
   #deployment!: Deployment;
   #cells!: TextCells;
+  #keptPages: KeptPages | undefined;
+  #route!: Route;
   #speculator: Speculator | undefined;
   #costs!: RouteCosts;
   #isLearningCosts = false;
@@ -116,6 +120,7 @@ export class Coordinator implements AsyncDisposable {
       pipeline: this.#pipeline,
       batcher: this.#batcher,
       cells: this.#cells,
+      keptPages: this.#keptPages,
       chunkTokens: this.options.chunkTokens,
       onPromptRead: () => void this.#learnCosts(),
       ...(speculator ? { drafts: (sequence) => speculator.for(sequence) } : {}),
@@ -196,7 +201,8 @@ export class Coordinator implements AsyncDisposable {
    * Nobody's keys and values are in their cells now.
    */
   async #useNewRoute(): Promise<void> {
-    this.#pipeline.use(await this.#deployment.link());
+    this.#route = await this.#deployment.link();
+    this.#pipeline.use(this.#route);
     this.#cells.forget();
     if (this.kvTypes.has('int8')) await this.#calibrateKv();
     this.#costs = await this.#knowCosts();
@@ -208,12 +214,15 @@ export class Coordinator implements AsyncDisposable {
     const { source, conversations = 1, chunkTokens } = this.options;
     const { context, cells } = this.#deployment.cellBudget;
     const { layers } = readModel(source);
-    if (sharesCells(layers) && this.#deployment.movesPages)
-      return new CellPool({
+    if (sharesCells(layers) && this.#deployment.movesPages) {
+      const pool = new CellPool({
         pages: cells / pageCells,
         context,
         copy: (copies) => void this.#copy(copies),
       });
+      if (this.options.kvDisk !== 0) this.#keptPages = this.#pagesInFiles(pool);
+      return pool;
+    }
     const cellsEach = Math.floor(cells / conversations);
     return new FixedPlaces({
       context: Math.min(context, cellsEach),
@@ -221,6 +230,15 @@ export class Coordinator implements AsyncDisposable {
       conversations,
       slotsEach: slotsEach(this.options),
       rewind: rewindOf(layers, cellsEach, chunkTokens),
+    });
+  }
+
+  #pagesInFiles(pool: CellPool): KeptPages {
+    return new KeptPages({
+      pipeline: this.#pipeline,
+      route: () => this.#route,
+      root: () => this.#deployment.pageRoot,
+      hold: (use) => pool.hold(use),
     });
   }
 

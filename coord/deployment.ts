@@ -1,9 +1,10 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { StageMemory, StageSizes } from '../engine/engine.js';
 import { estimateStageMemory } from '../engine/memory.js';
 import { readModel, readModelSizes } from '../model/architectures/model.js';
 import type { StageReport } from '../transport/messages/messages.js';
 import { PageStore } from '../stage/page-files/page-store.js';
+import { tileRows } from '../step/tiles.js';
 import { isEmpty, type Shard } from '../step/shard.js';
 import { cellBudget, sharesCells, type CellBudget } from './cell-budget.js';
 import {
@@ -116,6 +117,17 @@ export class Deployment {
       const { computer } = this.#stages[i] as StagePort;
       return isEmpty(shard) ? [] : [JSON.stringify([computer, shard, choices, hasLongText])];
     });
+  }
+
+  /** All that keys and values depend on besides texts. @returns 64 hex digits */
+  get pageRoot(): string {
+    const { source, kvType, chunkTokens } = this.options;
+    const stages = this.#stages.map(({ arithmetic }, i) => [arithmetic, this.#shards[i]]);
+    const codecs = this.links.map(({ codec }) => codec);
+    // Shorter steps than a tile are computed as such.
+    const chunk = Math.min(chunkTokens, tileRows);
+    const all = [source.fingerprint, kvType, stages, codecs, chunk];
+    return createHash('sha256').update(JSON.stringify(all)).digest('hex');
   }
 
   /** What every stage with layers tells of itself. @throws CoordinatorError 'worker-lost' */

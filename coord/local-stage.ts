@@ -17,6 +17,7 @@ export class LocalStage implements StagePort {
   /** This process does not outlive itself. */
   readonly lost = new Promise<CoordinatorError>(() => undefined);
   readonly computer: string;
+  readonly arithmetic: string;
   readonly #host: StageHost;
   #hasLayers = false;
 
@@ -27,6 +28,7 @@ export class LocalStage implements StagePort {
   ) {
     const { name, versions, device, threads } = engine;
     this.computer = JSON.stringify([os.hostname(), name, versions, device.description, threads]);
+    this.arithmetic = JSON.stringify([name, versions, device.description]);
     this.#host = new StageHost(options, {
       onResult: (step, results) => events.onResult(step, results),
       onStepFailed: (step, error) =>

@@ -102,11 +102,12 @@ export class Pipeline {
 
   /**
    * Has all stages keep pages in files, as they are behind all steps that were sent before.
+   * @param epoch of the route that computed them
    * @returns resolves when the last stage has read them
    * @throws CoordinatorError as results do
    */
-  keep(keeps: readonly KeyedPage[]): Promise<void> {
-    return this.#do({ keeps });
+  keep(keeps: readonly KeyedPage[], epoch: number): Promise<void> {
+    return this.#do({ keeps, epoch });
   }
 
   /** Of the route in use; undefined while there is none. */
@@ -147,8 +148,16 @@ export class Pipeline {
     for (const waiting of this.#waitForRoute.splice(0)) waiting.reject(this.#broken);
   }
 
+  /**
+   * Resolves when all stages are done with all steps that were sent before.
+   * @throws CoordinatorError as results do
+   */
+  settle(epoch: number): Promise<void> {
+    return this.#do({ epoch });
+  }
+
   /** What is no computing. */
-  async #do(work: Pick<Step, 'copies' | 'keeps'>): Promise<void> {
+  async #do(work: Partial<Pick<Step, 'copies' | 'keeps' | 'epoch'>>): Promise<void> {
     await new Promise<SegmentResult>((resolve, reject) => {
       const waiting = new Map([[nobody, { resolve, reject }]]);
       this.#submit({ segments: [], ...work, inOrder: true }, waiting);

@@ -47,6 +47,11 @@ export class RemoteStage implements StagePort {
     return JSON.stringify([machineId, softwareVersion, engine, device, threads]);
   }
 
+  get arithmetic(): string {
+    const { softwareVersion, engine, device } = this.worker.welcome;
+    return JSON.stringify([softwareVersion, engine, device]);
+  }
+
   get address() {
     return { ...this.worker.address, stage: this.#number };
   }

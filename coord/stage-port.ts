@@ -44,6 +44,8 @@ export interface StagePort {
   readonly lost: Promise<CoordinatorError>;
   /** Machine, engine, device, threads and versions: what the costs of a shard depend on. */
   readonly computer: string;
+  /** Engine, device and versions: what the bits that it computes depend on. */
+  readonly arithmetic: string;
   /** @throws ModelError, EngineError, TransportError, CoordinatorError 'worker-refused', 'worker-lost', 'cancelled' */
   load(request: LoadRequest): Promise<LoadedStage>;
   /**

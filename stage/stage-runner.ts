@@ -174,8 +174,8 @@ export class StageRunner {
 
   /** @returns undefined when nobody wants the step any more */
   async #compute(work: Work): Promise<readonly SegmentResult[] | undefined> {
-    const { keeps } = work.step;
-    if (keeps) return this.#keep(work, keeps);
+    const { segments, copies, keeps = [] } = work.step;
+    if (segments.length === 0 && !copies) return this.#keep(work, keeps);
     let slice: Slice | undefined;
     for (;;) {
       if (this.#slices.areOf(work.step)) await this.#letOvertake(work.step);

@@ -10,7 +10,7 @@ export interface Step {
   readonly id: number;
   /** Of the route that it was made for; stages drop steps of routes that are no more. */
   readonly epoch: number;
-  /** One or more, each of another sequence; none where pages are copied or kept. */
+  /** One or more, each of another sequence; none where pages are copied or kept, or where it is only to come behind others. */
   readonly segments: readonly Segment[];
   /**
    * Stages that keep keys and values as whole numbers choose scales for them that this step's fit, and those of earlier

@@ -40,6 +40,8 @@ export class CellPool implements TextCells, Host {
   #time = 0;
   #hasChanged = false;
   #isAdmitting = false;
+  /** Who wants everything to stay where it is. */
+  #holders = 0;
 
   constructor(private readonly options: CellPoolOptions) {
     this.#table = new PageTable(options.pages);
@@ -67,6 +69,17 @@ export class CellPool implements TextCells, Host {
 
   resetStats(): void {
     this.#counter.reset();
+  }
+
+  /** Does something while no text moves, nor gets cells; whoever needs some waits. */
+  async hold<Result>(use: () => Promise<Result>): Promise<Result> {
+    this.#holders++;
+    try {
+      return await use();
+    } finally {
+      this.#holders--;
+      this.changed();
+    }
   }
 
   open(): Sequence {
@@ -99,6 +112,7 @@ export class CellPool implements TextCells, Host {
   }
 
   give(sequence: Sequence, cells: number, isNew: boolean): boolean {
+    if (this.#holders > 0) return false;
     const pages = pagesFor(cells);
     const extent = this.#extents.get(sequence);
     if (extent && extent.idleSince === undefined) return this.#resize(sequence, pages);
@@ -118,7 +132,7 @@ export class CellPool implements TextCells, Host {
 
   changed(): void {
     this.#hasChanged = true;
-    if (this.#isAdmitting) return;
+    if (this.#isAdmitting || this.#holders > 0) return;
     this.#isAdmitting = true;
     while (this.#hasChanged) {
       this.#hasChanged = false;

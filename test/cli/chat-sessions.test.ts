@@ -3,7 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SessionFolder, type Session } from '../../cli/chat/session-folder.js';
-import { RunningCommand } from '../support/cli.js';
+import { childrenOf, RunningCommand } from '../support/cli.js';
 import { repositoryPath } from '../support/golden.js';
 
 let folder: string;
@@ -94,24 +94,38 @@ describe('a chat', () => {
 
   const answerOf = (said: string) => said.slice(0, said.indexOf('TTFT'));
 
-  test('goes on after its process was killed, as if it had not been', async () => {
+  /** Files of pages, wherever the system keeps caches. */
+  function pagesIn(home: string): number {
+    const files = fs.readdirSync(home, { recursive: true }).map(String);
+    return files.filter((file) => /\bkv.[0-9a-f]{64}.[0-9a-f]{64}$/.test(file)).length;
+  }
+
+  test('goes on after all processes were killed, as if they had not been', async () => {
     const split = ['--layers', '13,3', '--spawn'];
-    const [first, second] = [
-      'Tell me a story about a fox named Mia and a red kite.',
-      'Tell me a story about a dog.',
-    ];
-    await using whole = await start(path.join(folder, 'whole'), ...split);
+    const first = 'Tell me a story about a fox named Mia and a red kite. '.repeat(40);
+    const second = 'Tell me a story about a dog.';
+    await using whole = await start(path.join(folder, 'whole'), ...split, '--kv-disk', '0');
     const begin = answerOf(await say(whole, first));
     const expected = answerOf(await say(whole, second));
     expect(expected.length).toBeGreaterThan(40);
 
-    await using killed = await start(folder, ...split);
+    const home = path.join(folder, 'killed');
+    await using killed = await start(home, ...split);
     expect(answerOf(await say(killed, first))).toBe(begin);
-    killed.child.kill('SIGKILL');
+    // Two pages of both stages.
+    while (pagesIn(home) < 4) await new Promise((resolve) => setTimeout(resolve, 20));
+    const pid = killed.child.pid as number;
+    const workers = process.platform === 'linux' ? childrenOf(pid) : [];
+    for (const each of [pid, ...workers]) process.kill(each, 'SIGKILL');
     await killed.ended;
-    await using again = await start(folder, ...split, '--resume');
+    await using again = await start(home, ...split, '--resume');
     await again.until(() => again.stdout.includes('"last" goes on: 2 messages, saved 20'));
-    expect(answerOf(await say(again, second))).toBe(expected);
+    const said = await say(again, second);
+    expect(answerOf(said)).toBe(expected);
+    const [, reused, all] = /(\d+) of (\d+) prompt tokens reused/.exec(said) ?? [];
+    expect(Number(reused)).toBeGreaterThanOrEqual(512);
+    // What is asked next, and a page.
+    expect(Number(all) - Number(reused)).toBeLessThan(20 + 256);
   });
 
   test('is saved under a name, loaded, and listed', async () => {

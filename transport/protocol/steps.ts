@@ -68,7 +68,8 @@ export function readStep({ id, epoch }: Messages['step'], body: Uint8Array): Ste
   demand(sequences.size === segments.length, 'its sequences');
   const keeps = readKeeps(message);
   const kinds = [segments, copies, keeps].filter(({ length }) => length > 0);
-  demand(kinds.length === 1, 'not one of segments, copies and pages to keep');
+  const isOne = kinds.length === 1 || (kinds.length === 0 && inOrder);
+  demand(isOne, 'not one of segments, copies and pages to keep');
   demand(!calibratesKv || segments.length === 1, 'several segments to calibrate by');
   return {
     ...{ id, epoch, segments, calibratesKv },
