@@ -192,9 +192,16 @@ export class Deployment {
       throw new CoordinatorError('plan', `stage ${index} cannot be moved: workers hold 1 and up`);
     const worker = this.#workerAt(address) ?? (await this.#connect(address));
     const stage = this.#remoteStage(worker);
+    const movedPages = this.#movesPages;
     try {
       await this.#loadStage(stage, index, new AbortController().signal);
+      if (movedPages && !this.#movesPages)
+        throw new CoordinatorError(
+          'worker-refused',
+          `worker ${stage.name} cannot move keys and values, as texts that share cells need: choose one with the engine of the others`,
+        );
     } catch (error) {
+      this.#movesPages = movedPages;
       await this.free(stage);
       throw error;
     }
