@@ -5,7 +5,7 @@ const factor = 2;
 const latelyMs = 2000;
 
 /** Milliseconds that a short step may wait where none has come lately. */
-const idleMs = 20;
+const idleMs = 50;
 
 /** A new time counts for so much of the mean. */
 const newest = 0.25;
