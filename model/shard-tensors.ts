@@ -3,6 +3,8 @@ import type { TensorInfo } from './tensor-source.js';
 
 export const embeddingTensor = 'token_embd.weight';
 export const outputNormTensor = 'output_norm.weight';
+/** The same in models that name it after the embedding. */
+export const embeddingNormTensor = 'token_embd_norm.weight';
 export const headTensorName = 'output.weight';
 /** Of the head, also where its matrix is the embedding's. */
 export const headBias = 'output.bias';
@@ -44,6 +46,7 @@ export function isOfShard(name: string, shard: Shard, head: string): boolean {
     (shard.embedding && name === embeddingTensor) ||
     (shard.head &&
       (name === head ||
+        name === embeddingNormTensor ||
         name.startsWith('output_norm.') ||
         (name.startsWith('output.') && name !== headTensorName)))
   );

@@ -71,6 +71,7 @@ const ranges = {
   'ssm.state_size': whole(1, 2 ** 16),
   'ssm.time_step_rank': whole(1, 2 ** 16),
   'ssm.group_count': whole(1, 2 ** 16),
+  'shortconv.l_cache': whole(2, 64),
   full_attention_interval: whole(1, 1024),
 } as const satisfies Record<string, NumberRange>;
 
@@ -108,10 +109,23 @@ export class FamilyNumbers {
 
   /** A number of every layer, in files that may have one for all. @throws ModelError as `of` does */
   ofLayers(name: NumberName, layers: number, fallback?: number): readonly number[] {
+    return this.#ofLayers(name, layers, ranges[name], fallback);
+  }
+
+  /** The same where some layers have none of it, which is 0. @throws ModelError */
+  ofSomeLayers(name: NumberName, layers: number): readonly number[] {
+    return this.#ofLayers(name, layers, { ...ranges[name], from: 0 });
+  }
+
+  #ofLayers(
+    name: NumberName,
+    layers: number,
+    range: NumberRange,
+    fallback?: number,
+  ): readonly number[] {
     const key = this.#key(name);
     const value = this.metadata.get(key);
     if (!Array.isArray(value)) return Array.from({ length: layers }, () => this.of(name, fallback));
-    const range: NumberRange = ranges[name];
     const isSound = (item: unknown): item is number =>
       typeof item === 'number' && isWithin(item, range);
     if (value.length < layers || !value.every(isSound))

@@ -16,6 +16,7 @@ import { gptOss } from './families/gpt-oss.js';
 import { granite } from './families/granite.js';
 import { granitemoe } from './families/granitemoe.js';
 import { hunyuanMoe } from './families/hunyuan-moe.js';
+import { lfm2, lfm2moe } from './families/lfm2.js';
 import { llama } from './families/llama.js';
 import { mimo2 } from './families/mimo2.js';
 import { minicpm } from './families/minicpm.js';
@@ -50,6 +51,8 @@ export const families: readonly Family[] = [
   granite,
   granitemoe,
   hunyuanMoe,
+  lfm2,
+  lfm2moe,
   llama,
   mimo2,
   minicpm,

@@ -19,6 +19,8 @@ const gatedExperts = {
   expert_shared_feed_forward_length: 32,
 };
 
+const convolutions = { 'attention.head_count_kv': [0, 0, 2, 0, 1], 'shortconv.l_cache': 3 };
+
 /** Layers that keep a state and one that attends, with more heads of values than of keys. */
 export const tinyHybrid: SyntheticShape = {
   ...tinyShape,
@@ -39,5 +41,18 @@ export const tinyHybrids: Readonly<Record<string, SyntheticShape>> = {
     ...tinyHybrid,
     architecture: 'qwen3next',
     numbers: { ...deltaNets, ...gatedExperts },
+  },
+  'tiny-lfm2': { ...tinyHybrid, architecture: 'lfm2', numbers: convolutions },
+  'tiny-lfm2moe': {
+    ...tinyHybrid,
+    architecture: 'lfm2moe',
+    numbers: {
+      ...convolutions,
+      expert_count: 8,
+      expert_used_count: 2,
+      expert_feed_forward_length: 64,
+      expert_gating_func: 2,
+      leading_dense_block_count: 1,
+    },
   },
 };

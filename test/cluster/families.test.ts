@@ -24,6 +24,7 @@ const shapes: readonly (Partial<SyntheticShape> & Pick<SyntheticShape, 'architec
   { ...syntheticShapes['tiny-gpt-oss']!, layers: 4 },
   { ...syntheticShapes['tiny-deepseek2']!, layers: 4 },
   syntheticShapes['tiny-mimo2']!,
+  { ...syntheticShapes['tiny-lfm2']!, layers: 4 },
 ];
 
 /** Knows how a text goes on, and is wrong now and then. */

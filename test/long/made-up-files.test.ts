@@ -50,6 +50,8 @@ test.each([
   'gpt-oss',
   'deepseek2',
   'qwen35',
+  'lfm2',
+  'lfm2moe',
 ])(
   'files of %s with one thing changed give what llama.cpp gives, or are refused',
   async (family) => {

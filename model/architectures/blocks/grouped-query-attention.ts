@@ -25,7 +25,8 @@ export function readHeadsOfLayers(numbers: FamilyNumbers, layers: number): reado
     .map((heads, layer) => headSizes(numbers, heads, kvHeads[layer]!));
 }
 
-function headSizes(numbers: FamilyNumbers, heads: number, kvHeads: number): HeadSizes {
+/** @throws ModelError when heads of queries cannot share so many of keys and values */
+export function headSizes(numbers: FamilyNumbers, heads: number, kvHeads: number): HeadSizes {
   if (heads % kvHeads !== 0)
     throw numbers.atOdds(`${heads} heads cannot share ${kvHeads} heads of keys and values`);
   const keySize = numbers.of('attention.key_length', numbers.of('embedding_length') / heads);

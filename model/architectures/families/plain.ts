@@ -105,10 +105,14 @@ export function openPlain(numbers: FamilyNumbers, variant: PlainVariant): Decode
   };
 }
 
-/** Experts where a layer has them, otherwise a feed-forward that all rows go through. */
-function layerFeedForward(
+/** Experts where a layer has them, otherwise a feed-forward that all rows go through. @throws ModelError */
+export function layerFeedForward(
   numbers: FamilyNumbers,
-  { experts, feedForward: options, limits }: PlainVariant,
+  {
+    experts,
+    feedForward: options,
+    limits,
+  }: Pick<PlainVariant, 'experts' | 'feedForward' | 'limits'>,
 ): LayerFeedForward {
   const hiddenSize = numbers.of('embedding_length');
   const hasDense = !experts || experts.leadingDense > 0 || experts.isOptional;

@@ -8,8 +8,8 @@ import { syntheticModel } from '../../../model/synthetic/synthetic-model.js';
 
 const ggml = openTestEngine('ggml');
 
-/** Three layers that keep a state, one that attends, and one more with a state. */
-const splits = [[5], [3, 2], [1, 2, 2]];
+/** Cuts between two layers that keep a state, before one that attends, and behind it. */
+const splits = [[5], [3, 2], [1, 3, 1]];
 
 test.each(
   Object.values(tinyHybrids).flatMap((shape) => [
