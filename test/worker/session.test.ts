@@ -92,7 +92,10 @@ describe('a session', () => {
     worker.engine.memory = { weights: 7, kv: 8, compute: 9 };
     coordinator.send('loadShard', loadShardMessage(model, first, 3));
     const ready = await coordinator.next('ready');
-    expect(ready).toEqual({ stage: 3, weights: 7, kv: 8, compute: 9, kvType: 'f16' });
+    expect(ready).toEqual({
+      ...{ stage: 3, weights: 7, kv: 8, compute: 9, kvType: 'f16' },
+      movesPages: true,
+    });
     const { loadedBytes, totalBytes, stage } = await coordinator.next('loadProgress');
     expect(stage).toBe(3);
     expect(loadedBytes).toBe(totalBytes);
