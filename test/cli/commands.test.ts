@@ -50,6 +50,7 @@ describe('run', () => {
       'reasoning',
       'tokens',
       'promptTokens',
+      'reusedTokens',
       'finishReason',
       'ttftMs',
       'tokPerSec',
@@ -254,7 +255,7 @@ test('bench keeps the contract of --json', async () => {
   expect(code).toBe(0);
   const report = JSON.parse(stdout) as BenchReport;
   expect(Object.keys(report).sort()).toEqual(
-    ['machine', 'versions', 'plan', 'prefill', 'decode', 'ttftMs', 'stages'].sort(),
+    ['machine', 'versions', 'plan', 'prefill', 'decode', 'ttftMs', 'stages', 'batching'].sort(),
   );
   expect(report.plan.stages.map(({ memory }) => memory.weights > 5e6)).toEqual([true, true]);
   // 16 layers with 2 heads of keys and of values, of 64 features in f16.
@@ -396,12 +397,13 @@ test('bench counts which experts tokens go through, on all stages', async () => 
   expect(split).toMatchObject({ code: 0, stderr: '' });
   const { experts } = JSON.parse(split.stdout) as BenchReport;
   expect(experts).toEqual((JSON.parse(whole.stdout) as BenchReport).experts);
-  for (const [use, rows, steps] of [
-    [experts?.prefill, 24, 1],
-    [experts?.decode, 6, 6],
+  // Of a prompt the last layer's experts compute the last row alone, whose successor is wanted.
+  for (const [use, layerRows, steps] of [
+    [experts?.prefill, [24, 24, 1], 1],
+    [experts?.decode, [6, 6, 6], 6],
   ] as const) {
-    expect(use?.layers).toMatchObject([0, 1, 2].map((layer) => ({ layer, rows, steps })));
-    for (const { counts } of use?.layers ?? [])
+    expect(use?.layers).toMatchObject(layerRows.map((rows, layer) => ({ layer, rows, steps })));
+    for (const { counts, rows } of use?.layers ?? [])
       expect(counts.reduce((sum, count) => sum + count, 0)).toBe(2 * rows);
   }
   expect(experts?.decode.bytesPerToken).toBe(experts?.decode.bytesAlone);
