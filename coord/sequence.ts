@@ -1,19 +1,14 @@
 import { greedy, type Sampling } from '../step/sampling.js';
+import type { Segment } from '../step/step.js';
 import { fewRows, tileRows } from '../step/tiles.js';
 import { TokenText, type Mark } from '../step/token-text.js';
 import { noCells, type CellRange } from './cells.js';
+import { causalSegment, type CausalText } from './segments.js';
 import { SequenceStates } from './sequence-states.js';
+import { cutAt, lengthOf, stretchesOf, type Prompt, type Stretch } from './stretch.js';
 import type { TokenQueue } from './token-queue.js';
 
 let lastId = 0;
-
-/** Tokens [first, end) of a text that are to be computed in one way. */
-export interface Stretch {
-  readonly first: number;
-  readonly end: number;
-  /** Read as a prompt, in large steps; or decoded, in steps of at most `fewRows`. */
-  readonly isPrompt: boolean;
-}
 
 /** A text, and how it was computed: all it takes to compute it again as it was, in another process too. */
 export interface SavedText {
@@ -23,9 +18,6 @@ export interface SavedText {
   /** Which of these were read as prompts: tokens [first, end), ascending. */
   readonly prompts: readonly Prompt[];
 }
-
-/** A part of a text that was read as a prompt. */
-type Prompt = Omit<Stretch, 'isPrompt'>;
 
 /** One text on its way through the stages: its tokens, its cells, how it is sampled, and where its tokens go. */
 export class Sequence {
@@ -87,7 +79,21 @@ export class Sequence {
     this.states.forget();
     this.#known.at = Math.min(computed, tokens.length);
     this.#prompts = prompts;
-    this.#given = prompts.at(-1)?.end ?? 0;
+    this.#given = lengthOf(prompts);
+  }
+
+  /** Tokens [first, end) as they go into a step that is about to be sent. @param of which rows are wanted, and why */
+  segment(first: number, end: number, of: Pick<CausalText, 'choices' | 'follows'>): Segment {
+    return causalSegment({
+      ...of,
+      sequence: this.id,
+      text: this.text.tokens,
+      first,
+      count: end - first,
+      cells: this.cells,
+      sampling: this.sampling,
+      state: this.states.take(first, end),
+    });
   }
 
   /** Where computing has to begin for what follows the first `end` tokens: those before are there. */
@@ -116,7 +122,7 @@ export class Sequence {
     this.text.replace(tokens);
     this.#given = tokens.length;
     this.#prompts = known.filter(({ isPrompt }) => isPrompt);
-    this.#known.at = known.at(-1)?.end ?? 0;
+    this.#known.at = lengthOf(known);
     this.computed.at = 0;
   }
 
@@ -128,7 +134,7 @@ export class Sequence {
 
   /** The beginning of the text is in the cells, computed like this, be it for another text that begins alike. */
   goOnFrom(stretches: readonly Stretch[]): void {
-    const end = stretches.at(-1)?.end ?? 0;
+    const end = lengthOf(stretches);
     if (end > this.#knownEnd) this.#prompts = stretches.filter(({ isPrompt }) => isPrompt);
     this.#known.at = Math.max(this.#knownEnd, end);
     this.computed.at = end;
@@ -175,26 +181,4 @@ export class Sequence {
 function isCutOf(prompt: Prompt, end: number): boolean {
   const isTile = prompt.end % tileRows === 0;
   return isTile && prompt.end - prompt.first >= tileRows && end - prompt.end >= tileRows;
-}
-
-function cutAt(prompts: readonly Prompt[], end: number): Prompt[] {
-  return prompts
-    .filter(({ first }) => first < end)
-    .map((prompt) => ({ ...prompt, end: Math.min(prompt.end, end) }));
-}
-
-/** Tokens [first, end), of which some are read as prompts. */
-function stretchesOf(prompts: readonly Prompt[], first: number, end: number): Stretch[] {
-  const stretches: Stretch[] = [];
-  let at = first;
-  const add = (to: number, isPrompt: boolean) => {
-    if (to > at) stretches.push({ first: at, end: to, isPrompt });
-    at = Math.max(at, to);
-  };
-  for (const prompt of prompts) {
-    add(Math.min(prompt.first, end), false);
-    add(Math.min(prompt.end, end), true);
-  }
-  add(end, false);
-  return stretches;
 }

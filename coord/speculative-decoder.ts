@@ -10,7 +10,6 @@ import { SpeedMeter } from '../speculative/speed-meter.js';
 import type { Pipeline } from './pipeline.js';
 import type { SegmentResult } from '../step/step.js';
 import { fewRows } from '../step/tiles.js';
-import { causalSegment } from './segments.js';
 import type { Sequence } from './sequence.js';
 
 /** How one sequence speculates. */
@@ -177,21 +176,10 @@ export class SpeculativeDecoder {
     follows: number,
   ): { readonly id: number; readonly result: Promise<SegmentResult> } {
     const { sequence } = this;
-    const state = sequence.states.take(first, end);
-    const segment = causalSegment({
-      sequence: sequence.id,
-      text: sequence.text.tokens,
-      first,
-      count: end - first,
-      cells: sequence.cells,
-      choices,
-      sampling: sequence.sampling,
-      state,
-      follows,
-    });
+    const segment = sequence.segment(first, end, { choices, follows });
     const { id, results } = this.pipeline.submit([segment], { epoch: sequence.epoch });
     const result = (results[0] as (typeof results)[0]).then((given) => {
-      sequence.states.passed(end, state);
+      sequence.states.passed(end, segment.state);
       return given;
     });
     result.catch(() => undefined);

@@ -4,8 +4,8 @@ import { fewRows } from '../step/tiles.js';
 import type { FairOrder, Terms, Ticket } from './fair-order.js';
 import { promptChunks, shortChunks } from './prompt-chunks.js';
 import type { StepKind, Waiting } from './scheduler.js';
-import { causalSegment } from './segments.js';
-import type { Sequence, Stretch } from './sequence.js';
+import type { Sequence } from './sequence.js';
+import type { Stretch } from './stretch.js';
 
 /** What parts of texts depend on. */
 export interface PartLimits {
@@ -92,18 +92,10 @@ export class TokenRequest implements Waiting {
     const { sequence } = this;
     const first = this.#sent;
     const end = this.#nextEnd(isShort);
-    const state = sequence.states.take(first, end);
-    const segment = causalSegment({
-      sequence: sequence.id,
-      text: sequence.text.tokens,
-      first,
-      count: end - first,
-      cells: sequence.cells,
+    const segment = sequence.segment(first, end, {
       choices: end === this.#end ? 'last' : 'none',
-      sampling: sequence.sampling,
-      state,
     });
-    const part = { segment, end, state, step: 0, isBack: false };
+    const part = { segment, end, state: segment.state, step: 0, isBack: false };
     this.#inFlight.push(part);
     this.#sent = end;
     this.#order.served(this.#ticket, this.#left);

@@ -1,6 +1,7 @@
 import { pageCells, pagesFor, type PageCopy } from '../../step/pages.js';
 import { tileRows } from '../../step/tiles.js';
-import { Sequence, type Stretch } from '../sequence.js';
+import { Sequence } from '../sequence.js';
+import { lengthOf, type Stretch } from '../stretch.js';
 import { admitGuests } from './admission.js';
 import { CellCounter } from './cell-counter.js';
 import type { Extent } from './extent.js';
@@ -257,9 +258,4 @@ export class CellPool implements TextCells, Host {
       if (extent.pages === 0) this.#extents.delete(sequence);
     }
   }
-}
-
-/** Tokens of stretches that begin at the first one. */
-function lengthOf(stretches: readonly Stretch[]): number {
-  return stretches.at(-1)?.end ?? 0;
 }

@@ -1,7 +1,8 @@
 import { pageCells, pagesFor } from '../../step/pages.js';
 import type { Pipeline } from '../pipeline.js';
 import type { Route } from '../route.js';
-import type { Sequence, Stretch } from '../sequence.js';
+import type { Sequence } from '../sequence.js';
+import { cutAt, lengthOf } from '../stretch.js';
 import { pageKeys } from './page-keys.js';
 import { reusableOf } from './reusable.js';
 
@@ -45,7 +46,7 @@ export class KeptPages {
     const full = Math.floor((tokens.length - 1) / pageCells);
     if (full <= first) return;
     const usable = (pages: number) =>
-      reusableOf({ tokens, stretches: cut(planned, pages * pageCells) }, tokens, planned);
+      reusableOf({ tokens, stretches: cutAt(planned, pages * pageCells) }, tokens, planned);
     const route = this.options.route();
     const keys = pageKeys(this.options.root(), tokens, planned, full).slice(first);
     const known = usable(first + (await orNone(route.knownPages(keys))));
@@ -82,14 +83,4 @@ export class KeptPages {
 /** A worker that is lost is told of elsewhere. */
 function orNone(count: Promise<number>): Promise<number> {
   return count.catch(() => 0);
-}
-
-function cut(stretches: readonly Stretch[], end: number): Stretch[] {
-  return stretches
-    .filter(({ first }) => first < end)
-    .map((stretch) => ({ ...stretch, end: Math.min(stretch.end, end) }));
-}
-
-function lengthOf(stretches: readonly Stretch[]): number {
-  return stretches.at(-1)?.end ?? 0;
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { pageCells } from '../../step/pages.js';
-import type { Stretch } from '../sequence.js';
+import type { Stretch } from '../stretch.js';
 
 /**
  * Names of the pages that a text fills, each of which depends on all before it: pages of one name hold the same bits.

@@ -1,7 +1,8 @@
 import { pageCells } from '../../step/pages.js';
 import { fewRows, tileRows } from '../../step/tiles.js';
 import { commonPrefix } from '../../step/token-text.js';
-import type { Sequence, Stretch } from '../sequence.js';
+import type { Sequence } from '../sequence.js';
+import { lengthOf, type Stretch } from '../stretch.js';
 
 /** A text whose keys and values are there. */
 export interface KnownText {
@@ -57,7 +58,7 @@ export function reusableOf(
 export function reusableForPrompt(known: KnownText, prompt: Int32Array): readonly Stretch[] {
   const same = commonPrefix(known.tokens, prompt);
   const before = upToAnswer(known.stretches, same);
-  const first = before.at(-1)?.end ?? 0;
+  const first = lengthOf(before);
   const isPrompt = prompt.length - first > fewRows;
   const rest = first < prompt.length ? [{ first, end: prompt.length, isPrompt }] : [];
   return reusableOf(known, prompt, [...before, ...rest]);
