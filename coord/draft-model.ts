@@ -4,8 +4,8 @@ import type { Turns } from '../stage/turns.js';
 import { greedy, type Sampling } from '../step/sampling.js';
 import type { Segment, StateSlots } from '../step/step.js';
 import type { Mark, TokenText } from '../step/token-text.js';
-import type { CellRange } from './cells.js';
-import { DraftPlaces, type DraftPlace } from './draft-places.js';
+import type { CellRange, Place } from './cells.js';
+import { DraftPlaces } from './draft-places.js';
 import { CoordinatorError } from './errors.js';
 import { causalSegment } from './segments.js';
 import { Sequence } from './sequence.js';
@@ -186,7 +186,7 @@ class ModelDraft implements DraftSource {
     }
   }
 
-  #place(): DraftPlace {
+  #place(): Place {
     const { place, isNew } = this.model.placeOf(this);
     if (isNew) {
       this.held.at = 0;

@@ -1,14 +1,7 @@
-import type { CellRange } from './cells.js';
-
-/** Where a draft model keeps a text. */
-export interface DraftPlace {
-  readonly cells: CellRange;
-  /** For states, where its layers keep those. */
-  readonly slots: readonly number[];
-}
+import { equalPlaces, type Place } from './cells.js';
 
 interface UsedPlace<Owner> {
-  readonly place: DraftPlace;
+  readonly place: Place;
   owner: Owner | undefined;
 }
 
@@ -18,17 +11,14 @@ export class DraftPlaces<Owner> {
   readonly #places: UsedPlace<Owner>[];
 
   constructor(count: number, cellsEach: number, slotsEach: number) {
-    this.#places = Array.from({ length: count }, (_, i) => ({
-      place: {
-        cells: { start: i * cellsEach, length: cellsEach },
-        slots: Array.from({ length: slotsEach }, (_, slot) => i * slotsEach + slot),
-      },
+    this.#places = equalPlaces(count, cellsEach, slotsEach).map((place) => ({
+      place,
       owner: undefined,
     }));
   }
 
   /** @returns the owner's place, and whether it has just become its own, with the leavings of another in it */
-  use(owner: Owner): { readonly place: DraftPlace; readonly isNew: boolean } {
+  use(owner: Owner): { readonly place: Place; readonly isNew: boolean } {
     const had = this.#places.findIndex((each) => each.owner === owner);
     const [used] = this.#places.splice(Math.max(0, had), 1) as [UsedPlace<Owner>];
     used.owner = owner;

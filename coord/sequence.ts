@@ -5,7 +5,7 @@ import { TokenText, type Mark } from '../step/token-text.js';
 import { noCells, type CellRange } from './cells.js';
 import { causalSegment, type CausalText } from './segments.js';
 import { SequenceStates } from './sequence-states.js';
-import { cutAt, lengthOf, stretchesOf, type Prompt, type Stretch } from './stretch.js';
+import { partsBefore, lengthOf, stretchesOf, type Prompt, type Stretch } from './stretch.js';
 import type { TokenQueue } from './token-queue.js';
 
 let lastId = 0;
@@ -157,7 +157,7 @@ export class Sequence {
   /** What is read as a prompt when tokens [first, end) are computed. */
   #promptsTo(first: number, end: number): readonly Prompt[] {
     const known = this.#knownEnd;
-    const prompts = cutAt(this.#prompts, known);
+    const prompts = partsBefore(this.#prompts, known);
     const last = prompts.at(-1);
     if (end - Math.max(first, known) <= fewRows) return prompts;
     if (last?.end === known && (first < known || isCutOf(last, end)))
@@ -166,7 +166,7 @@ export class Sequence {
   }
 
   #stretchesTo(end: number): Stretch[] {
-    return stretchesOf(cutAt(this.#prompts, end), 0, end);
+    return stretchesOf(partsBefore(this.#prompts, end), 0, end);
   }
 
   get #knownEnd(): number {

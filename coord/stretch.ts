@@ -10,7 +10,7 @@ export interface Stretch {
 export type Prompt = Omit<Stretch, 'isPrompt'>;
 
 /** Those that begin before `end`, up to there. */
-export function cutAt<Part extends Prompt>(parts: readonly Part[], end: number): Part[] {
+export function partsBefore<Part extends Prompt>(parts: readonly Part[], end: number): Part[] {
   return parts
     .filter(({ first }) => first < end)
     .map((part) => ({ ...part, end: Math.min(part.end, end) }));

@@ -198,10 +198,11 @@ export class StageHost implements AsyncDisposable {
   #pageFilesOf(stage: Stage, engine: Engine, options: StageOptions): StagePageFiles | undefined {
     const { pageStore: store, turns } = this.options;
     if (!store || !stage.pages) return undefined;
+    const identity = pageIdentity(engine, options, stage);
     return new StagePageFiles(stage.pages, {
       store,
       turns,
-      identity: () => pageIdentity(engine, options, stage),
+      identity: () => identity,
       epoch: () => this.#epoch,
     });
   }

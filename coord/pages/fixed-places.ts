@@ -1,16 +1,9 @@
-import type { CellRange } from '../cells.js';
+import { equalPlaces, type Place } from '../cells.js';
 import { CoordinatorError } from '../errors.js';
 import { Sequence } from '../sequence.js';
 import { CellCounter } from './cell-counter.js';
 import { Stay, type Host } from './stay.js';
 import type { CellStats, StayOptions, TextCells } from './text-cells.js';
-
-/** What a conversation's text is kept in. */
-interface Place {
-  readonly cells: CellRange;
-  /** For states, in models whose layers keep those. */
-  readonly slots: readonly number[];
-}
 
 export interface FixedPlacesOptions {
   /** Tokens that a text may have. */
@@ -36,10 +29,7 @@ export class FixedPlaces implements TextCells, Host {
 
   constructor(private readonly options: FixedPlacesOptions) {
     const { cellsEach, conversations, slotsEach = 0 } = options;
-    this.#free = Array.from({ length: conversations }, (_, i) => ({
-      cells: { start: i * cellsEach, length: cellsEach },
-      slots: Array.from({ length: slotsEach }, (_, slot) => i * slotsEach + slot),
-    }));
+    this.#free = equalPlaces(conversations, cellsEach, slotsEach);
   }
 
   get mostTokens(): number {

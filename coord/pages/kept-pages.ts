@@ -2,7 +2,7 @@ import { pageCells, pagesFor } from '../../step/pages.js';
 import type { Pipeline } from '../pipeline.js';
 import type { Route } from '../route.js';
 import type { Sequence } from '../sequence.js';
-import { cutAt, lengthOf } from '../stretch.js';
+import { partsBefore, lengthOf } from '../stretch.js';
 import { pageKeys } from './page-keys.js';
 import { reusableOf } from './reusable.js';
 
@@ -46,7 +46,7 @@ export class KeptPages {
     const full = Math.floor((tokens.length - 1) / pageCells);
     if (full <= first) return;
     const usable = (pages: number) =>
-      reusableOf({ tokens, stretches: cutAt(planned, pages * pageCells) }, tokens, planned);
+      reusableOf({ tokens, stretches: partsBefore(planned, pages * pageCells) }, tokens, planned);
     const route = this.options.route();
     const keys = pageKeys(this.options.root(), tokens, planned, full).slice(first);
     const known = usable(first + (await orNone(route.knownPages(keys))));

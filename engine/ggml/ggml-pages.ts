@@ -66,12 +66,13 @@ export class GgmlPages implements StagePages {
   async copy(copies: readonly PageCopy[]): Promise<void> {
     if (this.kv.tensors === 0) return;
     for (const { from, to, count } of copies) {
-      await this.#compute((context) => {
+      using graph = this.#graph((context) => {
         const into = this.#pages(context, to, count);
         return this.#pages(context, from, count).map((source, i) =>
           this.ggml.copy(context, source, into[i]!),
         );
       });
+      await this.backend.compute(graph.graph);
       this.#isWritten.fill(1, to, to + count);
     }
   }
@@ -80,16 +81,15 @@ export class GgmlPages implements StagePages {
   async read(page: number): Promise<Uint8Array> {
     const content = new Uint8Array(this.bytes);
     if (this.kv.tensors === 0) return content;
+    const { ggml, backend } = this;
     let copies: readonly Pointer[] = [];
-    await this.#compute(
-      (context) =>
-        (copies = this.#pages(context, page, 1).map((view) => {
-          const copy = this.ggml.contiguous(context, view);
-          this.ggml.setOutput(copy);
-          return copy;
-        })),
-      () => this.#transfer(copies, content, this.ggml.tensorGet),
-    );
+    using graph = this.#graph((context) => {
+      copies = this.#pages(context, page, 1).map((view) => ggml.contiguous(context, view));
+      for (const copy of copies) ggml.setOutput(copy);
+      return copies;
+    });
+    await backend.compute(graph.graph);
+    this.#transfer(copies, content, ggml.tensorGet);
     return content;
   }
 
@@ -108,36 +108,23 @@ export class GgmlPages implements StagePages {
   /** @param set gives a page's worth of every tensor its content */
   async #fill(page: number, set: (inputs: readonly Pointer[]) => void): Promise<void> {
     if (this.kv.tensors === 0) return;
-    const { ggml } = this;
+    const { ggml, backend } = this;
     let inputs: readonly Pointer[] = [];
-    await this.#compute(
-      (context) => {
-        const views = this.#pages(context, page, 1);
-        inputs = views.map((view) => {
-          const input = ggml.alike(context, view);
-          ggml.setInput(input);
-          return input;
-        });
-        return inputs.map((input, i) => ggml.copy(context, input, views[i]!));
-      },
-      undefined,
-      () => set(inputs),
-    );
+    using graph = this.#graph((context) => {
+      const views = this.#pages(context, page, 1);
+      inputs = views.map((view) => ggml.alike(context, view));
+      for (const input of inputs) ggml.setInput(input);
+      return inputs.map((input, i) => ggml.copy(context, input, views[i]!));
+    });
+    set(inputs);
+    await backend.compute(graph.graph);
     this.#isWritten[page] = 1;
   }
 
-  /**
-   * @param build makes what is to be computed
-   * @param then is called while the graph's tensors are still there
-   * @param first is called before it is computed
-   */
-  async #compute(
-    build: (context: Pointer) => readonly Pointer[],
-    then?: () => void,
-    first?: () => void,
-  ): Promise<void> {
+  /** @param build makes all that is to be computed @throws EngineError 'memory' */
+  #graph(build: (context: Pointer) => readonly Pointer[]): SmallGraph {
     const { ggml, backend, kv } = this;
-    using graph = new SmallGraph(
+    return new SmallGraph(
       ggml,
       backend.device,
       (context, graph) => {
@@ -147,9 +134,6 @@ export class GgmlPages implements StagePages {
       },
       8 * kv.tensors,
     );
-    first?.();
-    await backend.compute(graph.graph);
-    then?.();
   }
 
   #pages(context: Pointer, first: number, count: number): Pointer[] {
