@@ -1,8 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import fs from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { EventLoopShare } from '../../engine/event-loop-share.js';
-import { unfinishedSuffix } from '../../engine/limit-folder.js';
+import { writeWhole } from '../../engine/write-whole.js';
 
 /** Changes whenever files are written in another way. */
 const version = 1;
@@ -34,8 +33,7 @@ export function fileBytes(bytes: number): number {
 /** Writes a page's file, whole or not at all. @throws Error of the file system; nothing is left then */
 export async function writePageFile(file: string, name: PageName, data: Uint8Array): Promise<void> {
   const header = headerOf(name, data.byteLength, await checksum(data));
-  const temporary = `${file}.${randomUUID()}${unfinishedSuffix}`;
-  try {
+  await writeWhole(file, async (temporary) => {
     const handle = await fs.open(temporary, 'wx', 0o600);
     try {
       await handle.appendFile(header);
@@ -43,11 +41,7 @@ export async function writePageFile(file: string, name: PageName, data: Uint8Arr
     } finally {
       await handle.close();
     }
-    await fs.rename(temporary, file);
-  } catch (error) {
-    await fs.rm(temporary, { force: true }).catch(() => undefined);
-    throw error;
-  }
+  });
 }
 
 /**

@@ -1,8 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import fs from 'node:fs/promises';
 import type { TensorInfo } from '../../../model/tensor-source.js';
 import { EngineError } from '../../engine.js';
-import { unfinishedSuffix } from '../../limit-folder.js';
+import { writeWhole } from '../../write-whole.js';
 import type { MatrixSource } from './joined-matrices.js';
 import type { Matrix } from './layout.js';
 import type { PackingThreads } from './packing-threads.js';
@@ -29,16 +28,15 @@ export interface Packing {
  */
 export async function packMatrix(packing: Packing, threads: PackingThreads): Promise<void> {
   const { matrix, target, signal } = packing;
-  const temporary = `${target}.${randomUUID()}${unfinishedSuffix}`;
   try {
-    await fs.writeFile(temporary, '');
-    await fs.truncate(temporary, matrix.bytes);
-    await packRowsInto(temporary, packing, threads);
-    const hash = await threads.hash({ file: temporary, bytes: matrix.bytes }, signal);
-    await fs.appendFile(temporary, hash);
-    await fs.rename(temporary, target);
+    await writeWhole(target, async (temporary) => {
+      await fs.writeFile(temporary, '');
+      await fs.truncate(temporary, matrix.bytes);
+      await packRowsInto(temporary, packing, threads);
+      const hash = await threads.hash({ file: temporary, bytes: matrix.bytes }, signal);
+      await fs.appendFile(temporary, hash);
+    });
   } catch (error) {
-    await fs.rm(temporary, { force: true });
     signal?.throwIfAborted();
     throw cannotWrite(target, error);
   }
